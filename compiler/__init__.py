@@ -1,0 +1,96 @@
+"""The compiler: a spec in, the files of a run directory out. Each stage is a function of its own.
+
+    document = load("spec.toml")
+    checked = validate(document)          # raises CompileError with every problem
+    plan = resolve(checked)
+    files = compile_document(document).files
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .diagnostics import CompileError, Diagnostic
+from .facts import Facts
+from .load import Document, SpecSyntaxError
+from .load import load as load_document
+from .plan import Plan
+from .render import Files, render
+from .resolve import copied_names, resolve
+from .validate import Checked, validate
+from .verify import verify
+from .write import LOCK, lock, write
+
+__all__ = [
+    "Checked",
+    "CompileError",
+    "Compiled",
+    "Diagnostic",
+    "Document",
+    "Files",
+    "Plan",
+    "compile_document",
+    "compile_file",
+    "load",
+    "render",
+    "resolve",
+    "validate",
+    "verify",
+    "write",
+]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A spec's whole result; nothing is on disk yet."""
+
+    plan: Plan
+    facts: Facts
+    files: Files
+    warnings: tuple[Diagnostic, ...]
+
+
+def load(path: str | Path) -> Document:
+    """Reads a spec. Raises CompileError where it is no TOML."""
+    try:
+        return load_document(path)
+    except SpecSyntaxError as error:
+        raise CompileError(
+            [
+                Diagnostic(
+                    error.kind,
+                    error.message,
+                    error.path,
+                    error.span.line,
+                    error.span.column,
+                    error.span.end_column,
+                    source=error.line or None,
+                    hints=(error.hint,) if error.hint else (),
+                )
+            ]
+        ) from None
+
+
+def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
+    """Compiles a loaded spec. `spec_folder` is the way from the run directory to the spec's folder.
+
+    Raises CompileError with every problem.
+    """
+    checked = validate(document)
+    plan = resolve(checked, spec_folder)
+    names = copied_names(checked.spec, checked.facts)
+    spec_name = Path(document.path).name
+    files = render(plan, checked.facts, names, spec_name, document.text)
+    problems = verify(files, plan)
+    if problems:
+        raise CompileError(problems)
+    files[LOCK] = lock(plan, checked.facts, files, spec_name)
+    return Compiled(plan, checked.facts, files, checked.warnings)
+
+
+def compile_file(path: str | Path, output: str | Path) -> Compiled:
+    """Loads and compiles a spec for a run directory at `output`; writes nothing."""
+    spec_folder = os.path.relpath(Path(path).resolve().parent, Path(output).resolve())
+    return compile_document(load(path), Path(spec_folder).as_posix())

@@ -1,0 +1,217 @@
+"""The plan: every number of a run, decided, each with its origin. What templates and `ftc diff` read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value comes from. `detail`: a preset's name, or a derived value's formula."""
+
+    kind: Literal["spec", "default", "preset", "derived"]
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return {"preset": f"preset {self.detail}", "derived": f"= {self.detail}"}.get(
+            self.kind, self.kind
+        )
+
+
+@dataclass(frozen=True)
+class Value(Generic[T]):
+    value: T
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class PackagePlan:
+    """Weights in a package: see `ftc.runtime.models.from_package`."""
+
+    requirement: Value[str]
+    file: Value[str]
+    sha256: Value[str]
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """Exactly one of `package`, `hub_id`, `folder` is set. `folder` is relative to the run directory."""
+
+    base: Value[str]
+    package: PackagePlan | None
+    hub_id: Value[str] | None
+    folder: Value[str] | None
+    revision: Value[str] | None
+    dtype: Value[str]
+    attention: Value[str]
+    chat_template: Value[str]
+    max_seq_length: Value[int]
+    trust_remote_code: Value[bool]
+    gradient_checkpointing: Value[bool]
+
+
+@dataclass(frozen=True)
+class LoraPlan:
+    rank: Value[int]
+    alpha: Value[int]
+    dropout: Value[float]
+    target_modules: Value[str | list[str]]
+
+
+@dataclass(frozen=True)
+class QuantizationPlan:
+    type: Value[str]
+    double_quant: Value[bool]
+
+
+@dataclass(frozen=True)
+class MethodPlan:
+    kind: Value[str]
+    lora: LoraPlan | None
+    quantization: QuantizationPlan | None
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """`file` (relative to the run directory) or `hub`."""
+
+    file: Value[str] | None
+    hub: Value[str] | None
+    format: Value[str]
+    revision: Value[str] | None
+    subset: Value[str] | None
+    split: Value[str] | None
+    max_samples: Value[int] | None
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    train: tuple[SourcePlan, ...]
+    validation: tuple[SourcePlan, ...]
+    validation_fraction: Value[float] | None
+    packing: Value[bool]
+    on_overlong: Value[str]
+    loss_on: Value[str]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    world_size: Value[int]
+    micro_batch_size: Value[int]
+    gradient_accumulation_steps: Value[int]
+    global_batch_size: Value[int]
+
+
+@dataclass(frozen=True)
+class OptimPlan:
+    """`warmup_ratio` or `warmup_steps` is set, or neither (no warm-up)."""
+
+    optimizer: Value[str]
+    learning_rate: Value[float]
+    betas: Value[tuple[float, float]]
+    eps: Value[float]
+    weight_decay: Value[float]
+    max_grad_norm: Value[float]
+    lr_scheduler: Value[str]
+    warmup_ratio: Value[float] | None
+    warmup_steps: Value[int] | None
+    min_lr_ratio: Value[float] | None
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """`num_epochs` or `max_steps` is set. `eval_every` is set if there is anything to evaluate on."""
+
+    num_epochs: Value[int] | None
+    max_steps: Value[int] | None
+    log_every: Value[int]
+    save_every: Value[int]
+    keep_checkpoints: Value[int]
+    eval_every: Value[int] | None
+
+
+@dataclass(frozen=True)
+class HardwarePlan:
+    device: Value[str]
+    accelerator: Value[str] | None
+    nodes: Value[int]
+    devices_per_node: Value[int]
+
+
+@dataclass(frozen=True)
+class ParallelPlan:
+    zero_stage: Value[int]
+    offload_optimizer: Value[bool]
+    offload_params: Value[bool]
+
+
+@dataclass(frozen=True)
+class SamplesPlan:
+    prompts: Value[list[str]]
+    every: Value[int] | None
+    system: Value[str] | None
+    max_new_tokens: Value[int]
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    merge: Value[bool]
+    max_shard_size: Value[str]
+    tolerance: Value[float]
+
+
+@dataclass(frozen=True)
+class ChatPlan:
+    system: Value[str] | None
+    max_new_tokens: Value[int]
+    temperature: Value[float] | None
+    top_p: Value[float] | None
+    repetition_penalty: Value[float]
+
+
+@dataclass(frozen=True)
+class DeployPlan:
+    engine: Value[str]
+    backend: Value[str] | None
+    host: Value[str]
+    port: Value[int]
+    model_name: Value[str]
+    api_key_env: Value[str] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: Value[str]
+    seed: Value[int]
+    summary: Value[str]
+    model: ModelPlan
+    method: MethodPlan
+    data: DataPlan
+    batch: BatchPlan
+    optim: OptimPlan
+    train: TrainPlan
+    hardware: HardwarePlan
+    parallel: ParallelPlan
+    samples: SamplesPlan | None
+    export: ExportPlan
+    chat: ChatPlan
+    deploy: DeployPlan
+    template: str  # the chat template's text, which the run carries as chat_template.jinja
+
+
+def leaves(plan: Any, prefix: str = "") -> Iterator[tuple[str, Value[Any]]]:
+    """Every value of the plan by its dotted path, as ("optim.learning_rate", Value)."""
+    for field in fields(plan):
+        inner = getattr(plan, field.name)
+        path = f"{prefix}{field.name}"
+        if isinstance(inner, Value):
+            yield path, inner  # pyright: ignore[reportUnknownVariableType]
+        elif isinstance(inner, tuple):
+            for index, item in enumerate(inner):  # pyright: ignore
+                yield from leaves(item, f"{path}[{index}].")
+        elif is_dataclass(inner):
+            yield from leaves(inner, f"{path}.")

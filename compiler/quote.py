@@ -1,0 +1,114 @@
+"""Values as source text of the language that they land in, laid out as that language's formatter would.
+
+Every value of a spec passes through one of these on its way into a generated file.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from .plan import SourcePlan, Value
+
+WIDTH = 100  # columns of the generated Python
+
+
+def bare(value: Any) -> Any:
+    """The value itself; None stays None."""
+    return value.value if isinstance(value, Value) else value  # pyright: ignore
+
+
+def py(value: Any) -> str:
+    """A Python literal. A list of texts gets a line each; a number is written as ruff would."""
+    value = bare(value)
+    if isinstance(value, str):
+        return _py_text(value)
+    if isinstance(value, list):
+        items = "".join(f"    {py(item)},\n" for item in value)  # pyright: ignore
+        return f"[\n{items}]"
+    return inline(value)
+
+
+def inline(value: Any) -> str:
+    """A Python literal on one line."""
+    value = bare(value)
+    if isinstance(value, str):
+        return _py_text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(inline(item) for item in value)}]"  # pyright: ignore
+    if isinstance(value, tuple):
+        return f"({', '.join(inline(item) for item in value)})"  # pyright: ignore
+    return repr(value)
+
+
+def _py_text(text: str) -> str:
+    """Double quotes, unless that needs more escapes than single ones."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+
+    def escape(character: str) -> str:
+        if character in (quote, "\\"):
+            return "\\" + character
+        return character if character.isprintable() else repr(character)[1:-1]
+
+    return quote + "".join(escape(character) for character in text) + quote
+
+
+def sh(value: Any) -> str:
+    """One word of a shell command."""
+    return shlex.quote(str(bare(value)))
+
+
+def name(value: Any) -> str:
+    """An identifier that the compiler chose itself, such as a dtype."""
+    text = str(bare(value))
+    if not text.isidentifier():
+        raise ValueError(f"{text!r} is no identifier")
+    return text
+
+
+def comment(value: Any) -> str:
+    """Text in a comment or in prose: one line, nothing that could end it or be run."""
+    text = str(bare(value))
+    kept = (c if c.isprintable() and c not in "`\\\"$" else " " for c in text)
+    return " ".join("".join(kept).split()) or "-"
+
+
+def comment_lines(value: Any) -> str:
+    """The same for text of several lines, which stay apart."""
+    return "\n".join(comment(line) for line in str(bare(value)).splitlines())
+
+
+def origin(value: Any) -> str:
+    """Where a value comes from, as a comment; a value that is absent is absent by default."""
+    return comment(str(value.origin)) if isinstance(value, Value) else "default"  # pyright: ignore
+
+
+def source(plan: SourcePlan) -> str:
+    """The call that makes a `data.Source`, inside a list."""
+    given = [
+        (key, getattr(plan, key))
+        for key in ("file", "hub", "format", "revision", "subset", "split", "max_samples")
+        if getattr(plan, key) is not None
+    ]
+    return call("data.Source", [f"{key}={inline(value)}" for key, value in given], indent=4)
+
+
+def call(function: str, arguments: list[str], indent: int) -> str:
+    """A call on one line, or with a line an argument where it is too long (and a comma follows)."""
+    one_line = f"{function}({', '.join(arguments)})"
+    if indent + len(one_line) + 1 <= WIDTH:
+        return one_line
+    inside = "".join(f"{' ' * (indent + 4)}{argument},\n" for argument in arguments)
+    return f"{function}(\n{inside}{' ' * indent})"
+
+
+FILTERS = {
+    "py": py,
+    "inline": inline,
+    "sh": sh,
+    "name": name,
+    "comment": comment,
+    "comment_lines": comment_lines,
+    "origin": origin,
+    "source": source,
+}

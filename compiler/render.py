@@ -1,0 +1,279 @@
+"""Plan -> Files. Which template serves which plan is chosen here; templates themselves hold no logic."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from . import quote
+from .ds_config import ds_config
+from .facts import Facts
+from .plan import Plan, Value, leaves
+from .presets import resource
+
+
+@dataclass(frozen=True)
+class File:
+    content: bytes
+    executable: bool = False
+
+
+Files = dict[str, File]
+
+IGNORED = "checkpoints/\nlogs/\nexport/\nprevious/\n.deploy-venv/\n__pycache__/\n"
+
+
+@cache
+def environment() -> Environment:
+    """Templates that fail on anything undefined, and quote for the language through filters."""
+    env = Environment(
+        loader=FileSystemLoader(str(resource("templates") / "run")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    env.filters = {**quote.FILTERS}
+    return env
+
+
+def plan_values(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data: dotted path -> value. What the lock records and the plan's id covers."""
+    return {path: value.value for path, value in leaves(plan)}
+
+
+def plan_id(plan: Plan) -> str:
+    """Eight hexadecimal digits that stand for the plan's values and its chat template."""
+    text = json.dumps([plan_values(plan), plan.template], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def render(plan: Plan, facts: Facts, names: dict[tuple[str, int], str], spec_name: str, spec_text: str) -> Files:
+    """Every file of the run directory but ftc.lock. `names`: where copied data files go."""
+    variables: dict[str, Any] = {
+        "plan": plan,
+        "run": {"spec_name": spec_name, "plan_id": plan_id(plan)},
+        "parts": {},
+    }
+    variables["parts"] = _parts(plan, variables)
+    server = f"deploy_{plan.deploy.engine.value}.sh"
+    texts = {
+        "README.md": _template("README.md", variables),
+        "train.py": tidy(_template("train.py", variables)),
+        "launch.sh": _template("launch.sh", variables),
+        "convert.sh": _template("convert.sh", variables),
+        "chat.py": tidy(_template("chat.py", variables)),
+        "deploy.sh": _template(server, variables),
+        "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
+        "chat_template.jinja": plan.template,
+        "requirements.txt": _training_requirements(plan),
+        "requirements-deploy.txt": _serving_requirements(plan),
+        "spec.toml": spec_text,
+        ".gitignore": IGNORED,
+    }
+    files = {
+        path: File(text.encode("utf-8", "surrogateescape"), path.endswith(".sh"))
+        for path, text in texts.items()
+    }
+    for key, path in names.items():
+        content = facts.files[key].content
+        if content is not None:
+            files[path] = File(content)
+    return dict(sorted(files.items()))
+
+
+def _template(path: str, variables: dict[str, Any]) -> str:
+    return environment().get_template(f"{path}.jinja").render(variables)
+
+
+def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
+    """The passages whose variant depends on the plan, rendered, and words that depend on it."""
+    parts = variables["parts"]
+
+    def part(path: str) -> str:
+        return _template(f"train/{path}", variables).rstrip("\n")
+
+    optim, hardware = plan.optim, plan.hardware
+    warmup = "ratio" if optim.warmup_ratio else "steps" if optim.warmup_steps else "none"
+    parts["warmup"] = part(f"warmup_{warmup}")
+    parts["warmup_words"] = {
+        "ratio": "Linear warm-up over WARMUP_RATIO of the steps, then",
+        "steps": "Linear warm-up over WARMUP_STEPS steps, then",
+        "none": "No warm-up:",
+    }[warmup]
+    schedule = optim.lr_scheduler.value
+    variant = "_floor" if optim.min_lr_ratio else "_flat" if schedule == "constant" and warmup == "none" else ""
+    parts["schedule"] = part(f"schedule_{schedule}{variant}")
+    attention = plan.model.attention
+    own = attention.value == "segment_sdpa"  # transformers doesn't ship this one
+    parts["attention"] = "attention.SEGMENT_SDPA" if own else quote.py(attention)
+    parts["base_arguments"] = _base_arguments(plan)
+    parts["model"] = part(f"model_{plan.method.kind.value}")
+    parts["zero3"] = part("zero3") if plan.parallel.zero_stage.value == 3 else ""
+    parts["sequences"] = part("sequences_packed" if plan.data.packing.value else "sequences_single")
+    offload = "_offload" if plan.parallel.offload_optimizer.value else ""
+    parts["optimizer"] = part(f"optimizer_{optim.optimizer.value}{offload}")
+    parts["isolation"], parts["segment_arguments"] = SEGMENTS[plan.model.attention.value]
+    parts |= _imports(plan)
+    parts["python_check"] = _template("python_check.sh", {}).rstrip("\n")
+    parts["cpu"] = hardware.device.value == "cpu"
+    parts["multi_node"] = hardware.nodes.value > 1
+    parts["last_node"] = hardware.nodes.value - 1
+    parts["target"] = _target(plan)
+    parts["base_name"] = (plan.model.hub_id or plan.model.folder or plan.model.base).value
+    merged = "PEFT adapter -> merged Hugging Face model" if plan.export.merge.value else "PEFT adapter"
+    parts["exports"] = merged if plan.method.lora else "Hugging Face model"
+    parts["numbers"] = _numbers(plan)
+    parts |= _serving(plan)
+    return parts
+
+
+# How attention is kept inside each sample of a row: the words for it, and what the model is told.
+SEGMENTS: dict[str, tuple[str, list[str]]] = {
+    "segment_sdpa": ("Attention runs on each sample by itself.", ["lengths=batch.lengths"]),
+    "flash_attention_2": (
+        "Flash attention is told where each sample ends.",
+        [
+            "cu_seq_lens_q=batch.cu_seq_lens",
+            "cu_seq_lens_k=batch.cu_seq_lens",
+            "max_length_q=max(batch.lengths)",
+            "max_length_k=max(batch.lengths)",
+        ],
+    ),
+    "sdpa": ("Positions that restart tell samples apart.", []),
+    "eager": ("Positions that restart tell samples apart.", []),
+}
+
+
+def _serving(plan: Plan) -> dict[str, Any]:
+    """What lmdeploy is told beyond the plan's own values."""
+    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
+    key = plan.deploy.api_key_env
+    return {
+        # lmdeploy has no float32.
+        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
+        "backend_flags": ["--model-format hf", "--communicator nccl"] if turbomind else ["--device cuda"],
+        "api_key_env": f'"{quote.name(key)}"' if key else "",
+    }
+
+
+def _base_arguments(plan: Plan) -> str:
+    arguments = ["base" if plan.model.package else "BASE"]
+    arguments += ["revision=REVISION"] if plan.model.revision else []
+    arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
+    return ", ".join(arguments)
+
+
+def _imports(plan: Plan) -> dict[str, str]:
+    qlora = plan.method.quantization is not None
+    peft = ["LoraConfig", "get_peft_model"] if plan.method.lora else []
+    peft += ["prepare_model_for_kbit_training"] if qlora else []
+    transformers = ["AutoModelForCausalLM", "AutoTokenizer"] + (["BitsAndBytesConfig"] if qlora else [])
+    runtime = ["checkpoint", "data", "distributed", "launch", "metrics"]
+    runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
+    runtime += ["evaluate"] if plan.train.eval_every else []
+    runtime += ["models"] if plan.model.package else []
+    runtime += ["samples"] if plan.samples else []
+    peft_lines = [f"from peft import {', '.join(peft)}"] if peft else []
+    if plan.parallel.offload_optimizer.value:
+        peft_lines.insert(0, "from deepspeed.ops.adam import DeepSpeedCPUAdam")
+    lines = [f"from transformers import {', '.join(transformers)}"]
+    if plan.parallel.zero_stage.value == 3:
+        lines.append("from transformers.integrations import HfDeepSpeedConfig")
+    return {
+        "peft_imports": "\n".join(peft_lines),
+        "transformers_imports": "\n".join(lines),
+        "runtime_imports": f"from ftc.runtime import {', '.join(sorted(runtime))}",
+    }
+
+
+def _target(plan: Plan) -> str:
+    nodes, devices = plan.hardware.nodes.value, plan.hardware.devices_per_node.value
+    if plan.hardware.accelerator is None:
+        return "on the CPU, in " + ("1 process" if nodes * devices == 1 else f"{nodes * devices} processes")
+    where = "this machine" if nodes == 1 else f"each of {nodes} nodes"
+    return f"on {devices} x {name_of(plan.hardware.accelerator)} of {where}"
+
+
+def name_of(value: Value[str]) -> str:
+    return quote.comment(value)
+
+
+def _numbers(plan: Plan) -> list[dict[str, str]]:
+    """The rows of the README's table."""
+    wanted: list[tuple[str, Value[Any] | None]] = [
+        ("base model", plan.model.base),
+        ("method", plan.method.kind),
+        ("dtype", plan.model.dtype),
+        ("attention", plan.model.attention),
+        ("chat template", plan.model.chat_template),
+        ("longest sequence", plan.model.max_seq_length),
+        ("sequences a step", plan.batch.global_batch_size),
+        ("processes", plan.batch.world_size),
+        ("accumulated micro-batches", plan.batch.gradient_accumulation_steps),
+        ("ZeRO stage", plan.parallel.zero_stage),
+        ("epochs", plan.train.num_epochs),
+        ("steps", plan.train.max_steps),
+        ("peak learning rate", plan.optim.learning_rate),
+        ("seed", plan.seed),
+    ]
+    return [
+        {"label": label, "value": quote.comment(v.value), "origin": quote.origin(v)}
+        for label, v in wanted
+        if v is not None
+    ]
+
+
+@cache
+def pins(file: str = "requirements.txt") -> dict[str, str]:
+    """The versions that the runtime was tested with: package -> `package==version`."""
+    lines = (resource("runtime") / file).read_text("utf-8").splitlines()
+    return {line.split("==")[0]: line for line in lines if "==" in line}
+
+
+def _training_requirements(plan: Plan) -> str:
+    packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]
+    packages += ["filelock", "numpy", "tqdm"]
+    packages += ["peft"] if plan.method.lora else []
+    packages += ["bitsandbytes"] if plan.method.quantization else []
+    packages += ["gguf"] if plan.model.package else []
+    packages += ["flash-attn"] if plan.model.attention.value == "flash_attention_2" else []
+    head = "# What ftc.runtime was tested with. ftc itself provides ftc.runtime; ftc.lock has its version."
+    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
+
+
+def _serving_requirements(plan: Plan) -> str:
+    if plan.deploy.engine.value == "lmdeploy":
+        head = "# For the server alone: lmdeploy can't share an environment with training."
+        return "\n".join([head, *pins("requirements-lmdeploy.txt").values()]) + "\n"
+    packages = ["torch", "transformers", "accelerate", "tokenizers", "safetensors"]
+    packages += ["fastapi", "starlette", "uvicorn", "openai"]
+    head = "# The server runs in the environment of training, with these beside ftc itself."
+    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
+
+
+CONSTANT = re.compile(r"^(?P<code>[A-Z][A-Z0-9_]* = .+?)  (?P<comment># .+)$")
+
+
+def tidy(text: str) -> str:
+    """Lays out lines that long values made too long: a constant's comment goes above it."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        match = CONSTANT.match(line) if len(line) > quote.WIDTH else None
+        if match is None:
+            lines.append(line)
+            continue
+        target, value = match["code"].split(" = ", 1)
+        lines.append(match["comment"])
+        if len(match["code"]) > quote.WIDTH and len(value) + 4 <= quote.WIDTH:
+            lines += [f"{target} = (", f"    {value}", ")"]
+        else:
+            lines.append(match["code"])
+    return "\n".join(lines)

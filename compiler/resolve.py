@@ -1,0 +1,345 @@
+"""Spec + Facts -> Plan: arithmetic and defaults, each value with its origin. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+from . import plan as p
+from .facts import Facts, is_file
+from .plan import Origin, Value
+from .presets import ACCELERATORS, method_preset
+from .spec import Lora, Qlora, Source, Spec
+from .validate import Checked
+
+T = TypeVar("T")
+DEFAULT = Origin("default")
+
+# How much logits may differ between what was trained and what is exported, relative to the largest
+# logit: float32 leaves rounding only; merging into 8 or 11 bits of mantissa rounds every weight.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+
+
+def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
+    """Decides every number. `spec_folder` is the way from the run directory to the spec's folder."""
+    spec, facts = checked.spec, checked.facts
+    take = _taker(spec)
+    data_names = copied_names(spec, facts)
+    batch = _batch(spec, take)
+    parallel = _parallel(spec, take)
+    plan = p.Plan(
+        name=take("name"),
+        seed=take("seed"),
+        summary=_derived("", ""),
+        model=_model(spec, facts, take, spec_folder),
+        method=_method(spec, take),
+        data=_data(spec, take, data_names, spec_folder),
+        batch=batch,
+        optim=_optim(spec, take),
+        train=_train(spec, take),
+        hardware=p.HardwarePlan(
+            device=take("hardware.device"),
+            accelerator=take.given("hardware.accelerator"),
+            nodes=take("hardware.nodes"),
+            devices_per_node=take("hardware.devices_per_node"),
+        ),
+        parallel=parallel,
+        samples=_samples(spec, take),
+        export=_export(spec, take),
+        chat=_chat(spec, take),
+        deploy=_deploy(spec, facts, take),
+        template=facts.template or "",
+    )
+    return replace(plan, summary=_derived(summary(plan, facts), "the plan in words"))
+
+
+class _taker:
+    """Takes values out of a spec by dotted path, with their origin: set in the spec, or its default."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def __call__(self, path: str, root: Any = None) -> Value[Any]:
+        table: Any = self.spec if root is None else root
+        *parents, key = path.split(".")
+        for parent in parents:
+            table = getattr(table, parent)
+        origin = Origin("spec") if key in table.model_fields_set else DEFAULT
+        return Value(getattr(table, key), origin)
+
+    def given(self, path: str, root: Any = None) -> Value[Any] | None:
+        """The same, but None for a value that says "not at all" (None, 0, false)."""
+        value = self(path, root)
+        return value if value.value else None
+
+
+def _derived(value: T, formula: str) -> Value[T]:
+    return Value(value, Origin("derived", formula))
+
+
+def _target(spec: Spec) -> str:
+    return "a CPU" if spec.hardware.device == "cpu" else str(spec.hardware.accelerator)
+
+
+def _model(spec: Spec, facts: Facts, take: _taker, spec_folder: str) -> p.ModelPlan:
+    model, preset = spec.model, facts.preset
+    package = preset.package if preset and model.source != "hub" else None
+    origin = Origin("preset", preset.name) if preset else Origin("spec")
+    folder = str(PurePath(spec_folder, model.base)) if facts.local_model else None
+    hub_id = None if package or folder else preset.hub_id if preset else model.base
+    capable = ACCELERATORS[spec.hardware.accelerator].bfloat16 if spec.hardware.accelerator else False
+    dtype: Value[str] = take("model.dtype")
+    if dtype.value == "auto":
+        name = "float32" if spec.hardware.device == "cpu" else "bfloat16" if capable else "float16"
+        dtype = _derived(name, f"what {_target(spec)} computes fast")
+    attention: Value[str] = take("model.attention")
+    if attention.value == "auto":
+        flash = capable and dtype.value != "float32"
+        name = "flash_attention_2" if flash else "segment_sdpa"
+        attention = _derived(name, f"what {_target(spec)} can in {dtype.value}")
+    checkpointing: Value[Any] = take("model.gradient_checkpointing")
+    if checkpointing.value == "auto":
+        gpu = spec.hardware.device == "cuda"
+        checkpointing = _derived(gpu, "GPU memory is scarce" if gpu else "a CPU has memory")
+    template: Value[str] = take("model.chat_template")
+    if facts.template_name is not None and facts.template_name != template.value:
+        template = Value(facts.template_name, origin)
+    return p.ModelPlan(
+        base=take("model.base"),
+        package=p.PackagePlan(
+            Value(package.requirement, origin), Value(package.file, origin), Value(package.sha256, origin)
+        )
+        if package
+        else None,
+        hub_id=Value(hub_id, origin) if hub_id else None,
+        folder=Value(folder, Origin("spec")) if folder else None,
+        revision=take.given("model.revision"),
+        dtype=dtype,
+        attention=attention,
+        chat_template=template,
+        max_seq_length=take("model.max_seq_length"),
+        trust_remote_code=take("model.trust_remote_code"),
+        gradient_checkpointing=checkpointing,
+    )
+
+
+def _method(spec: Spec, take: _taker) -> p.MethodPlan:
+    method = spec.method
+    lora, quantization = None, None
+    if isinstance(method, Lora):
+        names = ("rank", "alpha", "dropout", "target_modules")
+        lora = p.LoraPlan(**{name: take(f"method.{name}") for name in names})
+    if isinstance(method, Qlora):
+        quantization = p.QuantizationPlan(
+            type=take("method.quantization.type"),
+            double_quant=take("method.quantization.double_quant"),
+        )
+    return p.MethodPlan(kind=take("method.kind"), lora=lora, quantization=quantization)
+
+
+def copied_names(spec: Spec, facts: Facts) -> dict[tuple[str, int], str]:
+    """Where copied data files go in the run: data/NAME, numbered where two have the same name."""
+    names: dict[tuple[str, int], str] = {}
+    taken: dict[str, str] = {}
+    for key, file in facts.files.items():
+        if file.content is None:
+            continue
+        name, number = f"data/{file.path.name}", 2
+        while taken.get(name, file.sha256) != file.sha256:
+            name = f"data/{file.path.stem}-{number}{file.path.suffix}"
+            number += 1
+        taken[name] = file.sha256
+        names[key] = name
+    return names
+
+
+def _data(
+    spec: Spec, take: _taker, names: dict[tuple[str, int], str], spec_folder: str
+) -> p.DataPlan:
+    def plan(group: str, index: int, source: Source) -> p.SourcePlan:
+        file: Value[str] | None = None
+        if (group, index) in names:
+            file = _derived(names[group, index], f"a copy of {source.source}")
+        elif is_file(source.source):
+            file = _derived(str(PurePath(spec_folder, source.source)), "from the run directory")
+        return p.SourcePlan(
+            file=file,
+            hub=None if file else take("source", source),
+            format=take("format", source),
+            revision=take.given("revision", source),
+            subset=take.given("subset", source),
+            split=take.given("split", source),
+            max_samples=take.given("max_samples", source),
+        )
+
+    return p.DataPlan(
+        train=tuple(plan("train", i, s) for i, s in enumerate(spec.data.train)),
+        validation=tuple(plan("validation", i, s) for i, s in enumerate(spec.data.validation)),
+        validation_fraction=take.given("data.validation_fraction"),
+        packing=take("data.packing"),
+        on_overlong=take("data.on_overlong"),
+        loss_on=take("data.loss_on"),
+    )
+
+
+def _batch(spec: Spec, take: _taker) -> p.BatchPlan:
+    nodes, devices = spec.hardware.nodes, spec.hardware.devices_per_node
+    world = nodes * devices
+    total, micro = spec.train.global_batch_size, spec.train.micro_batch_size
+    return p.BatchPlan(
+        world_size=_derived(world, f"{nodes} x {devices}"),
+        micro_batch_size=take("train.micro_batch_size"),
+        gradient_accumulation_steps=_derived(
+            total // (world * micro), f"{total} / ({world} x {micro})"
+        ),
+        global_batch_size=take("train.global_batch_size"),
+    )
+
+
+def _optim(spec: Spec, take: _taker) -> p.OptimPlan:
+    preset, kind = method_preset(spec.method.kind), spec.method.kind
+    rate: Value[Any] = take("optim.learning_rate")
+    if rate.value is None:
+        rate = Value(preset.learning_rate, Origin("preset", kind))
+    steps: Value[Any] | None = take.given("optim.warmup_steps")
+    ratio: Value[Any] | None = take.given("optim.warmup_ratio")
+    if spec.optim.warmup_steps is None and spec.optim.warmup_ratio is None:
+        ratio = Value(preset.warmup_ratio, Origin("preset", kind))
+    return p.OptimPlan(
+        optimizer=take("optim.optimizer"),
+        learning_rate=rate,
+        betas=take("optim.betas"),
+        eps=take("optim.eps"),
+        weight_decay=take("optim.weight_decay"),
+        max_grad_norm=take("optim.max_grad_norm"),
+        lr_scheduler=take("optim.lr_scheduler"),
+        warmup_ratio=ratio,
+        warmup_steps=steps,
+        min_lr_ratio=take.given("optim.min_lr_ratio"),
+    )
+
+
+def _train(spec: Spec, take: _taker) -> p.TrainPlan:
+    epochs: Value[Any] | None = take.given("train.num_epochs")
+    steps: Value[Any] | None = take.given("train.max_steps")
+    if epochs is None and steps is None:
+        epochs = Value(1, DEFAULT)
+    evaluates = bool(spec.data.validation or spec.data.validation_fraction)
+    return p.TrainPlan(
+        num_epochs=epochs,
+        max_steps=steps,
+        log_every=take("train.log_every"),
+        save_every=take("train.save_every"),
+        keep_checkpoints=take("train.keep_checkpoints"),
+        eval_every=take("train.eval_every") if evaluates else None,
+    )
+
+
+def _parallel(spec: Spec, take: _taker) -> p.ParallelPlan:
+    stage: Value[Any] = take("parallel.zero_stage")
+    if stage.value is None:
+        world = spec.hardware.nodes * spec.hardware.devices_per_node
+        if world > 1:
+            stage = _derived(2, f"{world} devices share gradients and optimizer")
+        elif spec.hardware.device == "cuda":
+            stage = _derived(1, "one GPU, float32 masters")
+        else:
+            stage = _derived(0, "one CPU process")
+    return p.ParallelPlan(
+        zero_stage=stage,
+        offload_optimizer=take("parallel.offload_optimizer"),
+        offload_params=take("parallel.offload_params"),
+    )
+
+
+def _samples(spec: Spec, take: _taker) -> p.SamplesPlan | None:
+    if spec.samples is None:
+        return None
+    return p.SamplesPlan(
+        prompts=take("samples.prompts"),
+        every=take.given("samples.every"),
+        system=take.given("samples.system"),
+        max_new_tokens=take("samples.max_new_tokens"),
+    )
+
+
+def _export(spec: Spec, take: _taker) -> p.ExportPlan:
+    dtype = spec.model.dtype
+    if dtype == "auto":
+        dtype = "float32" if spec.hardware.device == "cpu" else "bfloat16"
+        accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")
+        if accelerator and not accelerator.bfloat16:
+            dtype = "float16"
+    return p.ExportPlan(
+        merge=take("export.merge"),
+        max_shard_size=take("export.max_shard_size"),
+        tolerance=_derived(TOLERANCE[dtype], f"rounding in {dtype}"),
+    )
+
+
+def _chat(spec: Spec, take: _taker) -> p.ChatPlan:
+    samples = spec.chat.temperature > 0
+    return p.ChatPlan(
+        system=take.given("chat.system"),
+        max_new_tokens=take("chat.max_new_tokens"),
+        temperature=take("chat.temperature") if samples else None,
+        top_p=take("chat.top_p") if samples else None,
+        repetition_penalty=take("chat.repetition_penalty"),
+    )
+
+
+# Architectures that lmdeploy 0.18 serves with its faster engine, by transformers' model_type
+# (lmdeploy.turbomind.supported_models); the others need its PyTorch engine.
+TURBOMIND = ("llama", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "mixtral", "gpt_oss", "glm4_moe_lite")
+
+
+def _deploy(spec: Spec, facts: Facts, take: _taker) -> p.DeployPlan:
+    engine: Value[str] = take("deploy.engine")
+    if engine.value == "auto":
+        cpu = spec.hardware.device == "cpu"
+        engine = _derived("transformers" if cpu else "lmdeploy", f"what serves on {_target(spec)}")
+    backend = None
+    if engine.value == "lmdeploy":
+        kind = facts.architecture.model_type if facts.architecture else None
+        fast = kind in TURBOMIND
+        why = f"lmdeploy's engine for {kind}" if kind else "lmdeploy's engine for any architecture"
+        backend = _derived("turbomind" if fast else "pytorch", why)
+    name: Value[Any] = take("deploy.model_name")
+    if name.value is None:
+        name = _derived(spec.name, "the run's name")
+    return p.DeployPlan(
+        engine=engine,
+        backend=backend,
+        host=take("deploy.host"),
+        port=take("deploy.port"),
+        model_name=name,
+        api_key_env=take.given("deploy.api_key_env"),
+    )
+
+
+def summary(plan: p.Plan, facts: Facts) -> str:
+    """The run in two sentences, in numbers."""
+    kind = {"full": "Full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}[plan.method.kind.value]
+    files = [f for (group, _), f in facts.files.items() if group == "train"]
+    counted = [f.rows for f in files if f.rows is not None]
+    whole = len(counted) == len(plan.data.train)
+    what = f"{sum(counted):,} rows" if whole else _plural(len(plan.data.train), "source")
+    batch, length = plan.batch.global_batch_size.value, plan.model.max_seq_length.value
+    unit = "packed sequence" if plan.data.packing.value else "sample"
+    long = plan.train.max_steps
+    epochs = plan.train.num_epochs
+    span = _plural(long.value, "step") if long else _plural(epochs.value if epochs else 1, "epoch")
+    world = plan.batch.world_size.value
+    accelerator = plan.hardware.accelerator
+    target = f"{world} x {accelerator.value}" if accelerator else (
+        "the CPU, in one process" if world == 1 else f"the CPU, in {world} processes"
+    )
+    return (
+        f"{kind} of {plan.model.base.value} on {what}: {span}, {_plural(batch, unit)} of at most\n"
+        f"{length:,} tokens a step, on {target}."
+    )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,308 @@
+"""The spec language: every table and key, with its type, default, unit, help text and resume class.
+
+This is the one place that holds them. The checks, the JSON Schema, the reference page and the error
+texts are all made from these models. A spec is strict (no word is taken for a number), frozen, and
+closed (`extra="forbid"` at every level): a key that is not here does not exist.
+
+A default of None means that the value is decided in `resolve` from other keys; the help text says how.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+# What a change of the key means for checkpoints that exist already.
+ResumeClass = Literal["resumable", "new run", "cosmetic"]
+
+
+def key(
+    default: Any = ...,
+    *,
+    help: str,
+    changes: ResumeClass = "new run",
+    unit: str = "",
+    **limits: Any,
+) -> Any:
+    """One key of the language; `limits` are pydantic's (ge, gt, le, lt, min_length, pattern)."""
+    extra: dict[str, Any] = {"changes": changes, "unit": unit}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def table(model: type[BaseModel], *, help: str) -> Any:
+    """A table whose keys all have defaults, so that it may be left out."""
+    return Field(default_factory=model, description=help)
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Model(Table):
+    """[model]: the model that is tuned, and how it is loaded."""
+
+    base: Text = key(help="A preset, a Hub id (`org/name`), or a local folder in Hugging Face form.")
+    source: Literal["package", "hub"] | None = key(
+        None, help="Where a preset's weights come from. Unset: the package, where the preset has one."
+    )
+    revision: Text | None = key(None, help="Commit, tag or branch of a Hub id. Pin a commit.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
+        "auto", help="auto: float32 on a CPU, bfloat16 on Ampere and newer, float16 on older GPUs."
+    )
+    attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = key(
+        "auto",
+        help="auto: flash_attention_2 on Ampere and newer, else segment_sdpa, which runs torch's SDPA "
+        "on each sample of a packed sequence.",
+        changes="resumable",
+    )
+    chat_template: Text = key(
+        "model", help="`model` (the model's own), a template that ftc ships, or a path to a .jinja file."
+    )
+    max_seq_length: int = key(
+        1024, help="Longest sample and longest packed sequence.", unit="tokens", ge=8
+    )
+    trust_remote_code: bool = key(False, help="Run Python code that the model's repository ships.")
+    gradient_checkpointing: Literal["auto"] | bool = key(
+        "auto",
+        help="Recompute activations in the backward pass to save memory. auto: on GPUs only.",
+        changes="resumable",
+    )
+
+
+class Quantization(Table):
+    """[method.quantization]: how the frozen base is stored (bitsandbytes, 4 bit)."""
+
+    type: Literal["nf4", "fp4"] = key("nf4", help="The 4-bit data type.")
+    double_quant: bool = key(True, help="Quantize the quantization constants, too.")
+
+
+class Full(Table):
+    """[method] with kind = "full": every weight is trained."""
+
+    kind: Literal["full"] = key(help="full | lora | qlora")
+
+
+class Lora(Table):
+    """[method] with kind = "lora": low-rank adapters on a frozen base (arXiv 2106.09685)."""
+
+    kind: Literal["lora"] = key(help="full | lora | qlora")
+    rank: int = key(16, help="Rank of the adapters.", ge=1)
+    alpha: int = key(32, help="The adapters' output is scaled by alpha / rank.", ge=1)
+    dropout: float = key(0.0, help="Dropout before the adapters.", ge=0, lt=1)
+    target_modules: Literal["all-linear"] | list[Text] = key(
+        "all-linear", help="Which linear layers get an adapter: all of them, or their names."
+    )
+
+
+class Qlora(Lora):
+    """[method] with kind = "qlora": LoRA on a 4-bit base (arXiv 2305.14314)."""
+
+    kind: Literal["qlora"] = key(help="full | lora | qlora")  # pyright: ignore
+    quantization: Quantization = table(Quantization, help="How the frozen base is stored.")
+
+
+Method = Annotated[Full | Lora | Qlora, Field(discriminator="kind")]
+
+
+class Source(Table):
+    """[[data.train]] or [[data.validation]]: one file, or one data set of the Hub."""
+
+    source: Text = key(help="A .json, .jsonl or .parquet file beside the spec, or a Hub id.")
+    format: Literal["messages", "alpaca", "pretrain"] = key(
+        help="messages: chat messages. alpaca: instruction, input, output. pretrain: plain text."
+    )
+    revision: Text | None = key(None, help="Commit of a Hub id.")
+    subset: Text | None = key(None, help="Subset (configuration) of a Hub id.")
+    split: Text | None = key(None, help="Split of a Hub id. Unset: `train`.")
+    max_samples: int | None = key(None, help="Use the first so many rows.", unit="rows", ge=1)
+
+
+class Data(Table):
+    """[data]: what is trained on, and how rows become sequences."""
+
+    train: list[Source] = key(help="The sources of training rows.", min_length=1)
+    validation: list[Source] = key(
+        [], help="Sources that are held out for the validation loss.", changes="resumable"
+    )
+    validation_fraction: float = key(
+        0.0, help="Share of the training rows that is held out instead.", ge=0, lt=1
+    )
+    packing: bool = key(
+        True, help="Fill each sequence with several samples, isolated from each other, none ever cut."
+    )
+    on_overlong: Literal["drop", "truncate", "error"] = key(
+        "drop", help="What happens to a sample longer than max_seq_length. It is always counted."
+    )
+    loss_on: Literal["assistant", "last_assistant", "all"] = key(
+        "assistant", help="Which text of a conversation carries loss."
+    )
+
+
+class Optim(Table):
+    """[optim]: the optimizer and its schedule."""
+
+    optimizer: Literal["adamw"] = key("adamw", help="The optimizer.")
+    learning_rate: float | None = key(
+        None, help="Peak learning rate. Unset: 1e-5 for full, 2e-4 for lora and qlora.", gt=0
+    )
+    betas: Annotated[tuple[Beta, Beta], Strict(False)] = key((0.9, 0.999), help="Adam's betas.")
+    eps: float = key(1e-8, help="Adam's epsilon.", gt=0)
+    weight_decay: float = key(0.0, help="Decoupled weight decay.", ge=0)
+    max_grad_norm: float = key(1.0, help="Gradients are clipped to this norm. 0: never.", ge=0)
+    lr_scheduler: Literal["cosine", "linear", "constant"] = key(
+        "cosine", help="How the learning rate falls after the warm-up.", changes="resumable"
+    )
+    warmup_ratio: float | None = key(
+        None,
+        help="Share of the steps that warm up. Unset: 0.03, unless warmup_steps is set.",
+        ge=0,
+        lt=1,
+        changes="resumable",
+    )
+    warmup_steps: int | None = key(
+        None, help="Steps that warm up.", unit="steps", ge=0, changes="resumable"
+    )
+    min_lr_ratio: float = key(
+        0.0,
+        help="The learning rate ends at this share of its peak.",
+        ge=0,
+        lt=1,
+        changes="resumable",
+    )
+
+
+Beta = Annotated[float, Strict(), Field(ge=0, lt=1)]
+
+
+class Train(Table):
+    """[train]: how long, in what batches, what is written down on the way."""
+
+    num_epochs: int | None = key(
+        None, help="Passes over the data. Unset: 1, unless max_steps is set.", ge=1, changes="resumable"
+    )
+    max_steps: int | None = key(
+        None, help="Optimizer steps.", unit="steps", ge=1, changes="resumable"
+    )
+    global_batch_size: int = key(
+        16, help="Sequences (packed) or samples (unpacked) in an optimizer step, all devices together.", ge=1
+    )
+    micro_batch_size: int = key(
+        1, help="Sequences in one forward pass of one device.", ge=1, changes="resumable"
+    )
+    log_every: int = key(1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic")
+    save_every: int = key(
+        100, help="A checkpoint every so many steps.", unit="steps", ge=1, changes="cosmetic"
+    )
+    keep_checkpoints: int = key(
+        2, help="So many checkpoints are kept, newest first.", ge=1, changes="cosmetic"
+    )
+    eval_every: int = key(
+        100, help="The validation loss every so many steps.", unit="steps", ge=1, changes="cosmetic"
+    )
+
+
+class Hardware(Table):
+    """[hardware]: the compile target. What follows from it is decided at compile time."""
+
+    device: Literal["cpu", "cuda"] = key("cuda", help="What trains.", changes="resumable")
+    accelerator: Text | None = key(
+        None, help="The GPU, as in `A100-80G`. Required with device = \"cuda\".", changes="resumable"
+    )
+    nodes: int = key(1, help="Machines.", ge=1, changes="resumable")
+    devices_per_node: int = key(1, help="Processes on each machine, one a device.", ge=1, changes="resumable")
+
+
+class Parallel(Table):
+    """[parallel]: how DeepSpeed shares the training state among the devices."""
+
+    zero_stage: Literal[0, 1, 2, 3] | None = key(
+        None,
+        help="ZeRO stage. Unset: 0 on one CPU process, 1 on one GPU, 2 on several devices.",
+    )
+    offload_optimizer: bool = key(False, help="Keep the optimizer's state in the host's memory.")
+    offload_params: bool = key(False, help="Keep the parameters in the host's memory (stage 3).")
+
+
+class Samples(Table):
+    """[samples]: answers that are generated before, during and after training."""
+
+    prompts: list[Text] = key(help="What the model is asked.", min_length=1, changes="cosmetic")
+    every: int | None = key(
+        None, help="Every so many steps. Unset: before and after training only.", ge=1, changes="cosmetic"
+    )
+    system: Text | None = key(None, help="The system message before each prompt.", changes="cosmetic")
+    max_new_tokens: int = key(64, help="Longest answer.", unit="tokens", ge=1, changes="cosmetic")
+
+
+class Export(Table):
+    """[export]: what convert.sh makes of a checkpoint."""
+
+    merge: bool = key(True, help="Merge the adapter into a model of its own.", changes="cosmetic")
+    max_shard_size: str = key(
+        "5GB", help="Largest weight file.", pattern=r"^[1-9][0-9]*(MB|GB)$", changes="cosmetic"
+    )
+
+
+class Chat(Table):
+    """[chat]: how chat.py generates."""
+
+    system: Text | None = key(None, help="The system message of a chat.", changes="cosmetic")
+    max_new_tokens: int = key(512, help="Longest answer.", unit="tokens", ge=1, changes="cosmetic")
+    temperature: float = key(
+        0.0, help="0: always the likeliest token.", ge=0, le=5, changes="cosmetic"
+    )
+    top_p: float = key(
+        1.0, help="Sample from the likeliest tokens that make up this share.", gt=0, le=1, changes="cosmetic"
+    )
+    repetition_penalty: float = key(
+        1.0, help="Above 1: tokens seen before are less likely.", gt=0, le=10, changes="cosmetic"
+    )
+
+
+class Deploy(Table):
+    """[deploy]: the OpenAI-compatible server that deploy.sh starts."""
+
+    engine: Literal["auto", "lmdeploy", "transformers"] = key(
+        "auto", help="auto: lmdeploy on cuda, transformers on a CPU.", changes="cosmetic"
+    )
+    host: Text = key("127.0.0.1", help="Address to listen on.", changes="cosmetic")
+    port: int = key(23333, help="Port to listen on.", ge=1, le=65535, changes="cosmetic")
+    model_name: Text | None = key(
+        None, help="What clients send as `model`. Unset: the run's name.", changes="cosmetic"
+    )
+    api_key_env: str | None = key(
+        None,
+        help="Name of the environment variable that holds the API key. Unset: no key.",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        changes="cosmetic",
+    )
+
+
+class Spec(Table):
+    """One fine-tuning run."""
+
+    name: str = key(
+        help="The run's name: letters, digits, `.`, `_`, `-`.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        changes="cosmetic",
+    )
+    seed: int = key(42, help="Seed of everything that is random.", ge=0, lt=2**31)
+    model: Model = Field(description="The model that is tuned.")
+    method: Method = Field(description="What is trained of it.")
+    data: Data = Field(description="What it is trained on.")
+    optim: Optim = table(Optim, help="The optimizer and its schedule.")
+    train: Train = table(Train, help="How long, in what batches.")
+    hardware: Hardware = Field(description="The compile target.")
+    parallel: Parallel = table(Parallel, help="How the training state is shared.")
+    samples: Samples | None = Field(None, description="Answers generated during training.")
+    export: Export = table(Export, help="What convert.sh makes.")
+    chat: Chat = table(Chat, help="How chat.py generates.")
+    deploy: Deploy = table(Deploy, help="The server that deploy.sh starts.")
+
+
+Optim.model_rebuild()

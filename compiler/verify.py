@@ -1,0 +1,60 @@
+"""Files -> diagnostics: is what was rendered sound in its own language, and is its arithmetic still right?
+
+Nothing is written unless this finds nothing. A finding is a fault of ftc, never of the user.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+
+from .diagnostics import Diagnostic
+from .plan import Plan
+from .render import File, Files
+
+
+def verify(files: Files, plan: Plan) -> list[Diagnostic]:
+    """Compiles the Python, parses the shell and reads the JSON of a run directory."""
+    found: list[Diagnostic] = []
+    for path, file in files.items():
+        message = None
+        if path.endswith(".py") and not path.startswith("data/"):
+            message = _python(file)
+        elif path.endswith(".sh"):
+            message = _shell(file)
+        elif path == "ds_config.json":
+            message = _ds_config(file, plan)
+        if message:
+            hint = "this is a fault of ftc: please report it with the spec"
+            found.append(Diagnostic("internal", message, path, hints=(hint,)))
+    return found
+
+
+def _python(file: File) -> str | None:
+    try:
+        ast.parse(file.content)
+    except (SyntaxError, ValueError) as error:
+        return f"the generated Python is not valid: {error}"
+    return None
+
+
+def _shell(file: File) -> str | None:
+    bash = shutil.which("bash")
+    if bash is None:
+        return None
+    done = subprocess.run([bash, "-n"], input=file.content, capture_output=True, check=False)
+    return f"the generated shell script is not valid: {done.stderr.decode()}" if done.returncode else None
+
+
+def _ds_config(file: File, plan: Plan) -> str | None:
+    config = json.loads(file.content)
+    product = (
+        config["train_micro_batch_size_per_gpu"]
+        * config["gradient_accumulation_steps"]
+        * plan.batch.world_size.value
+    )
+    if config["train_batch_size"] != product:
+        return f"train_batch_size is {config['train_batch_size']}, the factors make {product}"
+    return "a value is left open" if '"auto"' in file.content.decode() else None

@@ -1,0 +1,185 @@
+"""From a DeepSpeed checkpoint to a PEFT adapter and a merged Hugging Face model, proven on the way.
+
+    python -m ftc.runtime.convert --checkpoint latest --base FOLDER --chat-template chat_template.jinja ...
+
+convert.sh calls it with every option written out. What was trained (base and adapter), the merged model
+and the merged model as re-loaded from disk must give the same logits on the run's own sequences.
+"""
+
+import argparse
+import gc
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from . import checkpoint, distributed
+from .errors import RunError
+from .tokens import read_template
+
+
+def consolidate(path: Path) -> dict[str, torch.Tensor]:
+    """The trained weights of a DeepSpeed checkpoint of any ZeRO stage, whole and by name.
+
+    float32 where the optimizer kept such masters (ZeRO 1 to 3), else in the dtype that was trained.
+    """
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    if any(path.glob("*_optim_states.pt")):
+        return get_fp32_state_dict_from_zero_checkpoint(
+            str(path.parent), path.name, exclude_frozen_parameters=True
+        )
+    # The run's own file, written by launch.sh; it holds optimizer state that is no plain tensor.
+    state = torch.load(path / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
+    return state["module"]
+
+
+def load_base(options: argparse.Namespace, quantized: bool) -> Any:
+    """The base model, as it was trained on: 4-bit weights are made dense again unless `quantized`."""
+    quantization = None
+    if options.quantization:
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=options.quantization,
+            bnb_4bit_use_double_quant=options.double_quant,
+            bnb_4bit_compute_dtype=getattr(torch, options.dtype),
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        options.base,
+        revision=options.revision,
+        trust_remote_code=options.trust_remote_code,
+        dtype=getattr(torch, options.dtype),
+        quantization_config=quantization,
+        device_map={"": options.device} if quantization else None,
+    )
+    if quantization and not quantized:
+        model = model.dequantize()
+    return model.to(options.device) if not quantization else model
+
+
+def load_trained(model: Any, weights: dict[str, torch.Tensor], path: Path) -> Any:
+    """The base model with the trained weights: wrapped by its adapter, or overwritten."""
+    if (path / "adapter_config.json").is_file():
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig.from_pretrained(str(path)))
+        expected = {name for name, p in model.named_parameters() if p.requires_grad}
+    else:
+        expected = {name for name, _ in model.named_parameters()}
+    if missing := sorted(expected - weights.keys()):
+        raise RunError(
+            "other-model",
+            f"the checkpoint lacks {len(missing)} weights of this model, {missing[0]} first",
+            "convert with the base model and the adapter that were trained",
+        )
+    model.load_state_dict(weights, strict=False)
+    return model.eval()
+
+
+def logits(model: Any, probe: list[list[int]]) -> list[torch.Tensor]:
+    """The logits of each sequence of token ids, (tokens, vocabulary) float32."""
+    with torch.no_grad():
+        rows = [torch.tensor([ids], device=model.device) for ids in probe]
+        return [model(input_ids=row, use_cache=False).logits[0].float().cpu() for row in rows]
+
+
+def compare(what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float) -> None:
+    """Prints the largest difference, relative to the largest logit. Raises RunError above tolerance."""
+    pairs = list(zip(ours, theirs, strict=True))
+    scale = max(float(a.abs().max()) for a, _ in pairs)
+    difference = max(float((a - b).abs().max()) for a, b in pairs) / scale
+    tokens = sum(len(a) for a, _ in pairs)
+    print(f"  {what}: largest difference {difference:.1e} of the logits' scale, {tokens} tokens", flush=True)
+    if not difference <= tolerance:
+        raise RunError(
+            "logits-differ",
+            f"{what} differ by {difference:.1e}; allowed is {tolerance:.0e}",
+            "nothing was exported; please report this with the run's ftc.lock",
+            where="convert",
+        )
+
+
+def convert(options: argparse.Namespace) -> None:
+    """Writes adapter/ and merged/ into the export folder; both appear when they are proven, not before."""
+    path = locate(options.checkpoint)
+    weights = consolidate(path)
+    probe = json.loads((path / "probe.json").read_text("utf-8"))
+    export, work = Path(options.export), Path(options.export) / ".making"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    print(f"Converting {path} ({sum(w.numel() for w in weights.values()):,} trained weights).", flush=True)
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        options.base, revision=options.revision, trust_remote_code=options.trust_remote_code
+    )
+    tokenizer.chat_template = read_template(options.chat_template)
+    trained = load_trained(load_base(options, quantized=True), weights, path)
+    expected = logits(trained, probe)
+    adapter = hasattr(trained, "peft_config")
+    if adapter:
+        trained.peft_config["default"].base_model_name_or_path = options.base_name
+        trained.peft_config["default"].revision = options.revision
+        trained.save_pretrained(work / "adapter")
+        tokenizer.save_pretrained(work / "adapter")
+    if options.merge or not adapter:
+        if options.quantization:
+            trained = load_trained(load_base(options, quantized=False), weights, path)
+        merged = trained.merge_and_unload() if adapter else trained
+        compare("trained and merged", expected, logits(merged, probe), options.tolerance)
+        merged.save_pretrained(work / "merged", max_shard_size=options.max_shard_size)
+        tokenizer.save_pretrained(work / "merged")
+        dtype = merged.dtype
+        del trained, merged
+        gc.collect()
+        again = AutoModelForCausalLM.from_pretrained(
+            work / "merged", dtype=dtype, trust_remote_code=options.trust_remote_code
+        ).to(options.device)
+        compare("trained and re-loaded", expected, logits(again.eval(), probe), options.tolerance)
+    for made in work.iterdir():
+        shutil.rmtree(export / made.name, ignore_errors=True)
+        made.rename(export / made.name)
+        print(f"  {export / made.name}/", flush=True)
+    work.rmdir()
+
+
+def locate(choice: str) -> Path:
+    """The folder of a checkpoint: "latest" or a path."""
+    complete = checkpoint.steps()
+    if choice == "latest" and not complete:
+        raise RunError("no-checkpoint", "there is no checkpoint yet", "train first: bash launch.sh")
+    path = complete[-1][1] if choice == "latest" else Path(choice)
+    if not (path / "probe.json").is_file():
+        raise RunError("no-checkpoint", f"{path} is no complete checkpoint")
+    return path
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="convert.sh", allow_abbrev=False)
+    parser.add_argument("--checkpoint", default="latest", help="latest, or a folder in checkpoints/")
+    parser.add_argument("--base", required=True, help="the base model: a folder or a Hub id")
+    parser.add_argument("--base-name", required=True, help="what the adapter calls its base")
+    parser.add_argument("--revision", help="commit of a Hub id")
+    parser.add_argument("--trust-remote-code", action="store_true")
+    parser.add_argument("--dtype", required=True, choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--quantization", choices=["nf4", "fp4"], help="how the base was quantized")
+    parser.add_argument("--double-quant", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--chat-template", required=True)
+    parser.add_argument("--export", default="export", help="the folder to write into")
+    parser.add_argument("--merge", action="store_true", help="also merge the adapter into a model")
+    parser.add_argument("--max-shard-size", default="5GB")
+    parser.add_argument("--tolerance", type=float, required=True, help="relative to the logits' scale")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    distributed.quiet()
+    try:
+        convert(arguments())
+    except RunError as error:
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,75 @@
+"""The process group: DeepSpeed on one process or many, on CPUs (gloo) or GPUs (nccl)."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable
+
+import torch
+
+from .errors import RunError
+
+
+def start(world_size: int, device: str) -> int:
+    """Joins the process group that torchrun made; returns this process's rank.
+
+    Raises RunError when torchrun started another number of processes than the run was compiled for:
+    the batch arithmetic would no longer hold.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != world_size:
+        raise RunError(
+            "world-size",
+            f"this run was compiled for {world_size} processes and {started} were started",
+            "start it with bash launch.sh",
+            "or set nodes and devices_per_node in [hardware] and compile again",
+        )
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    quiet()
+
+    import deepspeed
+
+    if device == "cpu" and world_size == 1:
+        # One process shares memory with nobody; the op would compile for a minute at the first start.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend="gloo" if device == "cpu" else "nccl", verbose=False)
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return torch.distributed.get_rank()
+
+
+def quiet() -> None:
+    """Leaves out the chatter of the libraries; warnings and errors of their own still show."""
+    import transformers
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def device(kind: str) -> str:
+    """The device of this process, as torch names it."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else "cpu"
+
+
+def seed(seed: int, step: int, rank: int) -> None:
+    """Seeds dropout as a pure function of (seed, step, rank), so that resuming needs no random state."""
+    torch.manual_seed((seed * 1_000_003 + step) * 10_007 + rank)
+
+
+def total(values: Iterable[float]) -> list[float]:
+    """The values, each summed over all processes."""
+    tensor = torch.tensor(list(values), dtype=torch.float64)
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        tensor = tensor.to(device("cuda" if torch.distributed.get_backend() == "nccl" else "cpu"))
+        torch.distributed.all_reduce(tensor)
+    return tensor.tolist()
+
+
+def barrier() -> None:
+    """Waits until every process is here."""
+    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        torch.distributed.barrier()

@@ -1,0 +1,13 @@
+"""The one exception that a person is meant to read."""
+
+
+class RunError(Exception):
+    """A run that can't start or go on, said in the form of a compiler's diagnostic.
+
+    `code` names the kind of error, `hints` say how to mend it, one way out each.
+    """
+
+    def __init__(self, code: str, message: str, *hints: str, where: str = "run") -> None:
+        lines = [f"{where}: error[{code}]: {message}", *(f"  hint: {hint}" for hint in hints)]
+        super().__init__("\n".join(lines))
+        self.code = code

@@ -1,0 +1,114 @@
+"""Is this still the run that was compiled? Compares a run directory with its ftc.lock.
+
+    python -m ftc.runtime.lock [--allow-drift] [further arguments of launch.sh]
+
+Edited scripts are welcome and named in one line. Changed data, another base model or another runtime
+would train something else under the same name: they are refused, unless --allow-drift says "I know".
+Needs the standard library only, so it answers at once.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError
+
+LOCK = "ftc.lock"
+
+
+@dataclass(frozen=True)
+class State:
+    """`plan`: the compiled plan's id; `edited`: generated files that differ now, with their sha256
+    (None: missing); `drift`: sentences on what else differs."""
+
+    plan: str
+    edited: dict[str, str | None]
+    drift: list[str]
+
+
+def sha256(path: Path) -> str | None:
+    """The file's digest, or None if there is no such file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(folder: Path) -> str:
+    """One digest for the Python files of a folder, by name and content."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(f"{path.name}\0{sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def model_sha256(folder: Path) -> str | None:
+    """A local model's digest: of config.json, and of the names and sizes of its weight files."""
+    config = sha256(folder / "config.json")
+    if config is None:
+        return None
+    weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
+    sizes = "".join(f"{path.name}\0{path.stat().st_size}\n" for path in weights)
+    return hashlib.sha256(f"{config}\n{sizes}".encode()).hexdigest()
+
+
+def state(folder: Path | None = None) -> State:
+    """Compares the run directory (default: the working directory) with its lock.
+
+    Raises RunError if the lock is missing or unreadable.
+    """
+    folder = folder or Path()
+    try:
+        lock = json.loads((folder / LOCK).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise RunError(
+            "no-lock", "ftc.lock is missing or damaged", "compile the spec again", where=LOCK
+        ) from None
+    found = {name: sha256(folder / name) for name in lock["files"]}
+    edited = {name: now for name, now in found.items() if now != lock["files"][name]}
+    data = {name: edited.pop(name) for name in list(edited) if name.startswith("data/")}
+    return State(lock["plan_id"], edited, list(_drift(folder, lock, data)))
+
+
+def _drift(folder: Path, lock: dict[str, Any], data: Iterable[str]) -> Iterable[str]:
+    for name in data:
+        yield f"{name} changed since the run was compiled"
+    for entry in lock["facts"]["data"]:
+        if not entry["copied"] and sha256(folder / entry["file"]) != entry["sha256"]:
+            yield f"{entry['file']} changed since the run was compiled"
+    model = lock["facts"]["model"]
+    if model.get("folder") and model_sha256(folder / model["folder"]) != model["sha256"]:
+        yield f"the base model in {model['folder']} is another one"
+    if tree_sha256(Path(__file__).parent) != lock["runtime"]["sha256"]:
+        yield f"the installed ftc.runtime is not the one it was compiled with ({lock['runtime']['version']})"
+
+
+def check(arguments: list[str], folder: Path | None = None) -> None:
+    """Prints what was edited; raises RunError for drift that `--allow-drift` doesn't allow."""
+    now = state(folder)
+    if now.edited:
+        print(f"Edited since it was generated: {', '.join(sorted(now.edited))}.", flush=True)
+    if not now.drift:
+        return
+    if "--allow-drift" in arguments:
+        print("Drift allowed: " + "; ".join(now.drift) + ".", flush=True)
+        return
+    raise RunError(
+        "drift",
+        "; ".join(now.drift),
+        "compile the spec again, and ftc.lock follows",
+        "or say that you know: bash launch.sh --allow-drift",
+        where=LOCK,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        check(sys.argv[1:])
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

