@@ -1,9 +1,9 @@
 """The compiler: a spec in, the files of a run directory out. Each stage is a function of its own.
 
-    document = load("spec.toml")
-    checked = validate(document)          # raises CompileError with every problem
-    plan = resolve(checked)
-    files = compile_document(document).files
+document = load("spec.toml")
+checked = validate(document)          # raises CompileError with every problem
+plan = resolve(checked)
+files = compile_document(document).files
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 fine, 1 differs, 2 error. Results on stdout, diagnostics on stderr."""
+"""The command line. Exit codes: 0 fine, 1 differs, 2 error.
+
+Results go to stdout, diagnostics to stderr.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,12 @@ SPEC = click.argument("spec", type=click.Path(path_type=Path))
 
 @main.command("compile")
 @SPEC
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The run directory. [default: runs/NAME]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The run directory. [default: runs/NAME]",
+)
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited.")
 def compile_command(spec: Path, output: Path | None, force: bool) -> None:
     """Write the run directory of SPEC."""

@@ -1,4 +1,4 @@
-"""Diagnostics: what is wrong in a spec, where, and how to mend it.
+"""Diagnostics: what is wrong, where, and how to mend it.
 
 A diagnostic is a value. Stages collect them in lists and nothing is raised or printed before all are
 known; `CompileError` carries the list to whoever asked for the compilation.
@@ -6,63 +6,98 @@ known; `CompileError` carries the list to whoever asked for the compilation.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
+from unicodedata import combining, east_asian_width
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .load import Document, Span
+    from .load import Document
 
 Severity = Literal["error", "warning"]
+KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Diagnostic:
     """One problem at one place.
 
-    `line` and `column` are 1-based and count characters; `end_column` is exclusive. `source` is the
-    line of text that the place is on (None where there is no text, as for a missing file). `notes`
-    are further places that take part: (line, text) pairs.
+    `line` and `column` are 1-based and count characters; `end_column` is exclusive; line 0 stands for
+    a file or directory as a whole. `source` is the line of text that the place is on, None where there
+    is nothing to show. `notes` say why it matters and what else takes part, `hints` are the ways out.
     """
 
     code: str
     message: str
     path: str
-    line: int = 1
+    line: int = 0
     column: int = 1
-    end_column: int = 1
+    end_column: int = 2
     source: str | None = None
-    notes: tuple[tuple[int, str], ...] = ()
+    notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        head = f"{self.path}:{self.line}:{self.column}: {self.severity}[{self.code}]: {self.message}"
-        lines = [head]
-        if self.source is not None:
-            lines += snippet(self.line, self.column, self.end_column, self.source)
-        lines += [f"  note: line {line}: {text}" for line, text in self.notes]
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        lines = [f"{place}: {self.severity}[{self.code}]: {self.message}"]
+        lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  hint: {hint}" for hint in self.hints]
+        lines = [visible(mask(line)) for line in lines]
+        if self.source is not None:
+            lines[1:1] = snippet(self.line, self.column, self.end_column, mask(self.source))
         return "\n".join(lines)
 
 
-MAX_SNIPPET = 110  # characters of a source line that are shown
+WIDTH = 100  # characters of a source line that are shown
 
 
 def snippet(line: int, column: int, end_column: int, source: str) -> list[str]:
-    """The source line with carets under columns [column, end_column), control characters made visible."""
-    start = max(0, column - 1 - MAX_SNIPPET // 2) if len(source) > MAX_SNIPPET else 0
-    window = "".join(c if c.isprintable() else " " if c == "\t" else "�" for c in source)[
-        start : start + MAX_SNIPPET
-    ]
+    """The source line with carets under columns [column, end_column).
+
+    Of a long line the part around the carets is shown. Each character that a terminal would not
+    print is replaced by one that it does, so that the carets stand in the right place.
+    """
+    text = "".join(c if c.isprintable() else " " if c in "\t\xa0" else "\ufffd" for c in source)
+    start = max(0, min(column - 1 - WIDTH // 2, len(text) - WIDTH))
+    head, tail = "..." if start else "", "..." if len(text) > start + WIDTH else ""
+    shown = text[start : start + WIDTH]
+    before, marked = shown[: column - 1 - start], shown[column - 1 - start : end_column - 1 - start]
     gutter = " " * len(str(line))
-    width = max(1, min(end_column - column, len(window) - (column - 1 - start)))
     return [
-        f"  {line} | {window}".rstrip(),
-        f"  {gutter} | {' ' * (column - 1 - start)}{'^' * width}",
+        f"  {line} | {head}{shown}{tail}".rstrip(),
+        f"  {gutter} | {' ' * cells(head + before)}{'^' * max(1, cells(marked))}",
     ]
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def visible(text: str) -> str:
+    """The text with characters that a terminal would obey, or not show, as TOML escapes."""
+    escapes = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return "".join(
+        c
+        if c.isprintable()
+        else escapes.get(c, f"\\u{ord(c):04X}" if ord(c) < 65536 else f"\\U{ord(c):08X}")
+        for c in text
+    )
+
+
+# What tokens of well-known services look like.
+SECRET = re.compile(
+    r"\b(?:hf_|sk-|ghp_|github_pat_|glpat-|xox[bp]-|AKIA)(?=[A-Za-z0-9_-]{16})[A-Za-z0-9_-]+"
+)
+
+
+def mask(text: str) -> str:
+    """The text without its secrets: errors end up in the logs of CI."""
+    return SECRET.sub(lambda m: m[0][:4] + "*" * (len(m[0]) - 4), text)
 
 
 class CompileError(Exception):
@@ -81,22 +116,24 @@ def sort(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 def at(
     document: Document,
-    path: Sequence[str | int],
+    path: KeyPath,
     code: str,
     message: str,
     *,
     on: Literal["key", "value"] = "key",
+    why: str = "",
+    others: Sequence[tuple[KeyPath, str]] = (),
     hints: Sequence[str] = (),
-    notes: Sequence[tuple[Sequence[str | int], str]] = (),
     severity: Severity = "error",
 ) -> Diagnostic:
     """A diagnostic at the key (or the value) that `path` names in the document.
 
-    `notes` name further key paths; a path that the document lacks is left out.
+    `others` name further key paths that take part, each with what it says; a path that the document
+    does not set is left out. A key that is missing is reported at the table that lacks it.
     """
-    span: Span | None = document.value(path) if on == "value" else None
-    span = span or document.locate(path)
-    places = [(document.key(other), text) for other, text in notes]
+    span = (document.value(path) if on == "value" else None) or document.locate(path)
+    somewhere = any(document.key(path[:end]) for end in range(1, len(path) + 1))
+    places = [(document.key(other), text) for other, text in others]
     return Diagnostic(
         code=code,
         message=message,
@@ -104,14 +141,28 @@ def at(
         line=span.line,
         column=span.column,
         end_column=span.end_column,
-        source=document.line(span.line),
-        notes=tuple((place.line, text) for place, text in places if place is not None),
+        source=document.line(span.line) if somewhere else None,
+        notes=(
+            *([why] if why else []),
+            *(f"line {place.line}: {text}" for place, text in places if place is not None),
+        ),
         hints=tuple(hints),
         severity=severity,
     )
+
+
+def first_set(document: Document, *paths: KeyPath) -> KeyPath:
+    """The first of the key paths that the document sets; the first of all if it sets none."""
+    return next((path for path in paths if document.key(path)), paths[0])
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` is most likely a misspelling of, or None if none is close."""
     matches = get_close_matches(word, list(candidates), n=1, cutoff=0.7)
     return matches[0] if matches else None
+
+
+def guess(word: str, candidates: Iterable[str]) -> list[str]:
+    """A hint with the nearest candidate, if one is near."""
+    near = nearest(word.lower(), candidates)
+    return [f'did you mean "{near}"?'] if near else []

@@ -1,4 +1,4 @@
-"""DeepSpeed's configuration: every value a number, never "auto", each from the plan that train.py shows."""
+"""DeepSpeed's configuration: each value a number from the plan, never "auto"."""
 
 from __future__ import annotations
 

@@ -100,7 +100,13 @@ def _local_model(
             data = json.loads(config.read_bytes())
         except ValueError as error:
             problems.append(
-                at(document, ("model", "base"), "bad-model", f"{config} is not JSON: {error}", on="value")
+                at(
+                    document,
+                    ("model", "base"),
+                    "bad-model",
+                    f"{config} is not JSON: {error}",
+                    on="value",
+                )
             )
             return None, None
         weights = sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
@@ -168,7 +174,9 @@ def _template(
             "unknown-chat-template",
             f'ftc ships no chat template "{wanted}" and there is no such file',
             on="value",
-            hints=[f'did you mean "{guess}"?'] if guess else [f"known: {', '.join(shipped)}, model"],
+            hints=[f'did you mean "{guess}"?']
+            if guess
+            else [f"known: {', '.join(shipped)}, model"],
         )
     )
     return None, None
@@ -208,8 +216,15 @@ def _data_file(
     if not file.is_file():
         beside = [p.name for p in file.parent.glob("*") if p.suffix in DATA_SUFFIXES]
         guess = nearest(file.name, beside)
-        hints = [f'did you mean "{(Path(source.source).parent / guess).as_posix()}"?'] if guess else []
-        problem("missing-file", f"there is no file {source.source}", *hints, "paths are relative to the spec")
+        hints = (
+            [f'did you mean "{(Path(source.source).parent / guess).as_posix()}"?'] if guess else []
+        )
+        problem(
+            "missing-file",
+            f"there is no file {source.source}",
+            *hints,
+            "paths are relative to the spec",
+        )
         return None
     size = file.stat().st_size
     with file.open("rb") as data:
@@ -251,7 +266,9 @@ def _rows(content: bytes, suffix: str) -> Iterator[dict[str, Any]]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            place = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            place = (
+                f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            )
             raise BadRow(f"{place}: not JSON: {error}") from None
         if not isinstance(found, list):
             raise BadRow(": a .json file must hold one list of rows")

@@ -1,4 +1,7 @@
-"""The plan: every number of a run, decided, each with its origin. What templates and `ftc diff` read."""
+"""The plan: every number of a run, decided, each with its origin.
+
+Templates, `ftc diff` and the lock read it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class PackagePlan:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """Exactly one of `package`, `hub_id`, `folder` is set. `folder` is relative to the run directory."""
+    """Exactly one of `package`, `hub_id`, `folder` is set.
+
+    `folder` is relative to the run directory.
+    """
 
     base: Value[str]
     package: PackagePlan | None
@@ -124,7 +130,7 @@ class OptimPlan:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """`num_epochs` or `max_steps` is set. `eval_every` is set if there is anything to evaluate on."""
+    """`num_epochs` or `max_steps` is set; `eval_every`, if there is anything to evaluate on."""
 
     num_epochs: Value[int] | None
     max_steps: Value[int] | None

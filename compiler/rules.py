@@ -38,7 +38,10 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         hints=hints,
         notes=[
             (("train", "micro_batch_size"), f"micro_batch_size is {micro}"),
-            (("hardware", "devices_per_node"), f"devices_per_node is {spec.hardware.devices_per_node}"),
+            (
+                ("hardware", "devices_per_node"),
+                f"devices_per_node is {spec.hardware.devices_per_node}",
+            ),
             (("hardware", "nodes"), f"nodes is {spec.hardware.nodes}"),
         ],
     )
@@ -216,7 +219,11 @@ def zero_fits_method(spec: Spec, facts: Facts, document: Document) -> Iterator[D
 def targets_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Every name in target_modules is a linear layer of the architecture."""
     linears = facts.architecture.linears if facts.architecture else None
-    if not isinstance(spec.method, Lora) or spec.method.target_modules == "all-linear" or not linears:
+    if (
+        not isinstance(spec.method, Lora)
+        or spec.method.target_modules == "all-linear"
+        or not linears
+    ):
         return
     for index, name in enumerate(spec.method.target_modules):
         if name not in linears:
@@ -262,7 +269,14 @@ def model_source_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
         )
     elif model.source == "package" and preset is not None and preset.package is None:
         message = f"no package carries the weights of {model.base}"
-        yield at(document, ("model", "source"), "no-package", message, on="value", hints=['source = "hub"'])
+        yield at(
+            document,
+            ("model", "source"),
+            "no-package",
+            message,
+            on="value",
+            hints=['source = "hub"'],
+        )
     packaged = preset is not None and preset.package is not None and model.source != "hub"
     if model.revision is not None and (packaged or facts.local_model):
         yield at(
@@ -285,7 +299,10 @@ def validation_is_used(spec: Spec, facts: Facts, document: Document) -> Iterator
             ("train", "eval_every"),
             "nothing-to-evaluate",
             "there is no validation data to evaluate on",
-            hints=["set data.validation_fraction or [[data.validation]]", "or remove train.eval_every"],
+            hints=[
+                "set data.validation_fraction or [[data.validation]]",
+                "or remove train.eval_every",
+            ],
         )
 
 
@@ -320,7 +337,9 @@ SECRETS = ("hf_", "sk-", "ghp_", "github_pat_", "glpat-", "AKIA")
 def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A spec is copied into the run and committed with it."""
 
-    def texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    def texts(
+        value: object, path: tuple[str | int, ...]
+    ) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if isinstance(value, str):
             yield path, value
         elif isinstance(value, dict):
@@ -332,7 +351,11 @@ def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
 
     for path, text in texts(document.data, ()):
         for word in text.split():
-            if word.startswith(SECRETS) and len(word) >= 20 and word.replace("_", "").replace("-", "").isalnum():
+            if (
+                word.startswith(SECRETS)
+                and len(word) >= 20
+                and word.replace("_", "").replace("-", "").isalnum()
+            ):
                 yield at(
                     document,
                     path,

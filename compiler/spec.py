@@ -4,12 +4,12 @@ This is the one place that holds them. The checks, the JSON Schema, the referenc
 texts are all made from these models. A spec is strict (no word is taken for a number), frozen, and
 closed (`extra="forbid"` at every level): a key that is not here does not exist.
 
-A default of None means that the value is decided in `resolve` from other keys; the help text says how.
+A default of None means that the value is decided in `resolve` from other keys; the help says how.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
@@ -35,32 +35,58 @@ def table(model: type[BaseModel], *, help: str) -> Any:
     return Field(default_factory=model, description=help)
 
 
+class Refused(AttributeError):
+    """Somebody asked for a key that the document sets to nothing that could be used."""
+
+
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    if not TYPE_CHECKING:  # reached only for a key that `validate` left out of a broken spec
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise Refused(name)
+
+
+# What a text must look like, in words for the errors.
+LINE = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SIZE = r"^[1-9][0-9]*(MB|GB)$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FORMS = {
+    LINE: "a text on one line, of visible characters",
+    NAME: "letters, digits, `.`, `_` and `-`, with a letter or digit first",
+    SIZE: 'a size such as "5GB" or "500MB"',
+    VARIABLE: 'the name of an environment variable, such as "API_KEY"',
+}
 
 Text = Annotated[str, Field(min_length=1)]
+Line = Annotated[str, Field(pattern=LINE)]  # ends up in paths and in shell scripts
 
 
 class Model(Table):
     """[model]: the model that is tuned, and how it is loaded."""
 
-    base: Text = key(help="A preset, a Hub id (`org/name`), or a local folder in Hugging Face form.")
-    source: Literal["package", "hub"] | None = key(
-        None, help="Where a preset's weights come from. Unset: the package, where the preset has one."
+    base: Line = key(
+        help="A preset, a Hub id (`org/name`), or a local folder in Hugging Face form."
     )
-    revision: Text | None = key(None, help="Commit, tag or branch of a Hub id. Pin a commit.")
+    source: Literal["package", "hub"] | None = key(
+        None,
+        help="Where a preset's weights come from. Unset: the package, where the preset has one.",
+    )
+    revision: Line | None = key(None, help="Commit, tag or branch of a Hub id. Pin a commit.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "auto", help="auto: float32 on a CPU, bfloat16 on Ampere and newer, float16 on older GPUs."
     )
     attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = key(
         "auto",
-        help="auto: flash_attention_2 on Ampere and newer, else segment_sdpa, which runs torch's SDPA "
-        "on each sample of a packed sequence.",
+        help="auto: flash_attention_2 on Ampere and newer, else segment_sdpa, which runs torch's "
+        "SDPA on each sample of a packed sequence.",
         changes="resumable",
     )
-    chat_template: Text = key(
-        "model", help="`model` (the model's own), a template that ftc ships, or a path to a .jinja file."
+    chat_template: Line = key(
+        "model",
+        help="`model` (the model's own), a template that ftc ships, or a path to a .jinja file.",
     )
     max_seq_length: int = key(
         1024, help="Longest sample and longest packed sequence.", unit="tokens", ge=8
@@ -80,16 +106,19 @@ class Quantization(Table):
     double_quant: bool = key(True, help="Quantize the quantization constants, too.")
 
 
+KINDS = "full: every weight. lora: adapters on a frozen base. qlora: adapters on a 4-bit base."
+
+
 class Full(Table):
     """[method] with kind = "full": every weight is trained."""
 
-    kind: Literal["full"] = key(help="full | lora | qlora")
+    kind: Literal["full"] = key(help=KINDS)
 
 
 class Lora(Table):
     """[method] with kind = "lora": low-rank adapters on a frozen base (arXiv 2106.09685)."""
 
-    kind: Literal["lora"] = key(help="full | lora | qlora")
+    kind: Literal["lora"] = key(help=KINDS)
     rank: int = key(16, help="Rank of the adapters.", ge=1)
     alpha: int = key(32, help="The adapters' output is scaled by alpha / rank.", ge=1)
     dropout: float = key(0.0, help="Dropout before the adapters.", ge=0, lt=1)
@@ -101,7 +130,7 @@ class Lora(Table):
 class Qlora(Lora):
     """[method] with kind = "qlora": LoRA on a 4-bit base (arXiv 2305.14314)."""
 
-    kind: Literal["qlora"] = key(help="full | lora | qlora")  # pyright: ignore
+    kind: Literal["qlora"] = key(help=KINDS)  # pyright: ignore
     quantization: Quantization = table(Quantization, help="How the frozen base is stored.")
 
 
@@ -111,13 +140,13 @@ Method = Annotated[Full | Lora | Qlora, Field(discriminator="kind")]
 class Source(Table):
     """[[data.train]] or [[data.validation]]: one file, or one data set of the Hub."""
 
-    source: Text = key(help="A .json, .jsonl or .parquet file beside the spec, or a Hub id.")
+    source: Line = key(help="A .json, .jsonl or .parquet file beside the spec, or a Hub id.")
     format: Literal["messages", "alpaca", "pretrain"] = key(
         help="messages: chat messages. alpaca: instruction, input, output. pretrain: plain text."
     )
-    revision: Text | None = key(None, help="Commit of a Hub id.")
-    subset: Text | None = key(None, help="Subset (configuration) of a Hub id.")
-    split: Text | None = key(None, help="Split of a Hub id. Unset: `train`.")
+    revision: Line | None = key(None, help="Commit of a Hub id.")
+    subset: Line | None = key(None, help="Subset (configuration) of a Hub id.")
+    split: Line | None = key(None, help="Split of a Hub id. Unset: `train`.")
     max_samples: int | None = key(None, help="Use the first so many rows.", unit="rows", ge=1)
 
 
@@ -132,7 +161,8 @@ class Data(Table):
         0.0, help="Share of the training rows that is held out instead.", ge=0, lt=1
     )
     packing: bool = key(
-        True, help="Fill each sequence with several samples, isolated from each other, none ever cut."
+        True,
+        help="Fill each sequence with several samples, isolated from each other, none ever cut.",
     )
     on_overlong: Literal["drop", "truncate", "error"] = key(
         "drop", help="What happens to a sample longer than max_seq_length. It is always counted."
@@ -182,18 +212,25 @@ class Train(Table):
     """[train]: how long, in what batches, what is written down on the way."""
 
     num_epochs: int | None = key(
-        None, help="Passes over the data. Unset: 1, unless max_steps is set.", ge=1, changes="resumable"
+        None,
+        help="Passes over the data. Unset: 1, unless max_steps is set.",
+        ge=1,
+        changes="resumable",
     )
     max_steps: int | None = key(
         None, help="Optimizer steps.", unit="steps", ge=1, changes="resumable"
     )
     global_batch_size: int = key(
-        16, help="Sequences (packed) or samples (unpacked) in an optimizer step, all devices together.", ge=1
+        16,
+        help="Sequences (packed) or samples (unpacked) in an optimizer step, all devices together.",
+        ge=1,
     )
     micro_batch_size: int = key(
         1, help="Sequences in one forward pass of one device.", ge=1, changes="resumable"
     )
-    log_every: int = key(1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic")
+    log_every: int = key(
+        1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic"
+    )
     save_every: int = key(
         100, help="A checkpoint every so many steps.", unit="steps", ge=1, changes="cosmetic"
     )
@@ -209,11 +246,13 @@ class Hardware(Table):
     """[hardware]: the compile target. What follows from it is decided at compile time."""
 
     device: Literal["cpu", "cuda"] = key("cuda", help="What trains.", changes="resumable")
-    accelerator: Text | None = key(
-        None, help="The GPU, as in `A100-80G`. Required with device = \"cuda\".", changes="resumable"
+    accelerator: Line | None = key(
+        None, help='The GPU, as in `A100-80G`. Required with device = "cuda".', changes="resumable"
     )
     nodes: int = key(1, help="Machines.", ge=1, changes="resumable")
-    devices_per_node: int = key(1, help="Processes on each machine, one a device.", ge=1, changes="resumable")
+    devices_per_node: int = key(
+        1, help="Processes on each machine, one a device.", ge=1, changes="resumable"
+    )
 
 
 class Parallel(Table):
@@ -232,9 +271,14 @@ class Samples(Table):
 
     prompts: list[Text] = key(help="What the model is asked.", min_length=1, changes="cosmetic")
     every: int | None = key(
-        None, help="Every so many steps. Unset: before and after training only.", ge=1, changes="cosmetic"
+        None,
+        help="Every so many steps. Unset: before and after training only.",
+        ge=1,
+        changes="cosmetic",
     )
-    system: Text | None = key(None, help="The system message before each prompt.", changes="cosmetic")
+    system: Text | None = key(
+        None, help="The system message before each prompt.", changes="cosmetic"
+    )
     max_new_tokens: int = key(64, help="Longest answer.", unit="tokens", ge=1, changes="cosmetic")
 
 
@@ -242,9 +286,7 @@ class Export(Table):
     """[export]: what convert.sh makes of a checkpoint."""
 
     merge: bool = key(True, help="Merge the adapter into a model of its own.", changes="cosmetic")
-    max_shard_size: str = key(
-        "5GB", help="Largest weight file.", pattern=r"^[1-9][0-9]*(MB|GB)$", changes="cosmetic"
-    )
+    max_shard_size: str = key("5GB", help="Largest weight file.", pattern=SIZE, changes="cosmetic")
 
 
 class Chat(Table):
@@ -256,7 +298,11 @@ class Chat(Table):
         0.0, help="0: always the likeliest token.", ge=0, le=5, changes="cosmetic"
     )
     top_p: float = key(
-        1.0, help="Sample from the likeliest tokens that make up this share.", gt=0, le=1, changes="cosmetic"
+        1.0,
+        help="Sample from the likeliest tokens that make up this share.",
+        gt=0,
+        le=1,
+        changes="cosmetic",
     )
     repetition_penalty: float = key(
         1.0, help="Above 1: tokens seen before are less likely.", gt=0, le=10, changes="cosmetic"
@@ -269,15 +315,15 @@ class Deploy(Table):
     engine: Literal["auto", "lmdeploy", "transformers"] = key(
         "auto", help="auto: lmdeploy on cuda, transformers on a CPU.", changes="cosmetic"
     )
-    host: Text = key("127.0.0.1", help="Address to listen on.", changes="cosmetic")
+    host: Line = key("127.0.0.1", help="Address to listen on.", changes="cosmetic")
     port: int = key(23333, help="Port to listen on.", ge=1, le=65535, changes="cosmetic")
-    model_name: Text | None = key(
+    model_name: Line | None = key(
         None, help="What clients send as `model`. Unset: the run's name.", changes="cosmetic"
     )
     api_key_env: str | None = key(
         None,
         help="Name of the environment variable that holds the API key. Unset: no key.",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        pattern=VARIABLE,
         changes="cosmetic",
     )
 
@@ -287,7 +333,7 @@ class Spec(Table):
 
     name: str = key(
         help="The run's name: letters, digits, `.`, `_`, `-`.",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        pattern=NAME,
         max_length=100,
         changes="cosmetic",
     )

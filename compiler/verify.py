@@ -1,4 +1,4 @@
-"""Files -> diagnostics: is what was rendered sound in its own language, and is its arithmetic still right?
+"""Files -> diagnostics: is what was rendered sound in its own language, is its arithmetic right?
 
 Nothing is written unless this finds nothing. A finding is a fault of ftc, never of the user.
 """
@@ -45,7 +45,11 @@ def _shell(file: File) -> str | None:
     if bash is None:
         return None
     done = subprocess.run([bash, "-n"], input=file.content, capture_output=True, check=False)
-    return f"the generated shell script is not valid: {done.stderr.decode()}" if done.returncode else None
+    return (
+        f"the generated shell script is not valid: {done.stderr.decode()}"
+        if done.returncode
+        else None
+    )
 
 
 def _ds_config(file: File, plan: Plan) -> str | None:

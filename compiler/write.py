@@ -32,7 +32,10 @@ def sha256(content: bytes) -> str:
 
 
 def runtime_sha256() -> str:
-    """One digest for the runtime's files; `ftc.runtime.lock.tree_sha256` computes it again at launch."""
+    """One digest for the runtime's files.
+
+    `ftc.runtime.lock.tree_sha256` computes it again at launch.
+    """
     digest = hashlib.sha256()
     for path in sorted(resource("runtime").glob("*.py")):
         digest.update(f"{path.name}\0{sha256(path.read_bytes())}\n".encode())
@@ -72,7 +75,8 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_name: str) -> File:
         "spec": {"file": spec_name, "sha256": sha256(files["spec.toml"].content)},
         "plan_id": plan_id(plan),
         "plan": {
-            path: {"value": value.value, "origin": str(value.origin)} for path, value in leaves(plan)
+            path: {"value": value.value, "origin": str(value.origin)}
+            for path, value in leaves(plan)
         },
         "facts": {"model": model, "data": data},
         "files": {path: sha256(file.content) for path, file in files.items()},
@@ -146,7 +150,9 @@ def _replace(files: Files, staging: Path, folder: Path) -> list[str]:
 
 def _refuse(files: Files, folder: Path, force: bool) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise CompileError([_problem("bad-output", "this is a link or a file, not a directory", folder)])
+        raise CompileError(
+            [_problem("bad-output", "this is a link or a file, not a directory", folder)]
+        )
     if not folder.is_dir():
         return
     if read_lock(folder) is None and any(folder.iterdir()) and not force:

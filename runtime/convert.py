@@ -7,10 +7,11 @@ and the merged model as re-loaded from disk must give the same logits on the run
 """
 
 import argparse
-import gc
 import json
+import os
 import shutil
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def consolidate(path: Path) -> dict[str, torch.Tensor]:
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     if any(path.glob("*_optim_states.pt")):
-        return get_fp32_state_dict_from_zero_checkpoint(
-            str(path.parent), path.name, exclude_frozen_parameters=True
-        )
+        with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+            return get_fp32_state_dict_from_zero_checkpoint(
+                str(path.parent), path.name, exclude_frozen_parameters=True
+            )
     # The run's own file, written by launch.sh; it holds optimizer state that is no plain tensor.
     state = torch.load(path / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
     return state["module"]
@@ -67,16 +69,17 @@ def load_trained(model: Any, weights: dict[str, torch.Tensor], path: Path) -> An
         from peft import LoraConfig, get_peft_model
 
         model = get_peft_model(model, LoraConfig.from_pretrained(str(path)))
-        expected = {name for name, p in model.named_parameters() if p.requires_grad}
-    else:
-        expected = {name for name, _ in model.named_parameters()}
-    if missing := sorted(expected - weights.keys()):
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if missing := sorted(trained.keys() - weights.keys()):
         raise RunError(
             "other-model",
             f"the checkpoint lacks {len(missing)} weights of this model, {missing[0]} first",
             "convert with the base model and the adapter that were trained",
+            where=str(path),
         )
-    model.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(weights[name])
     return model.eval()
 
 
@@ -111,39 +114,56 @@ def convert(options: argparse.Namespace) -> None:
     export, work = Path(options.export), Path(options.export) / ".making"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    print(f"Converting {path} ({sum(w.numel() for w in weights.values()):,} trained weights).", flush=True)
 
     tokenizer = AutoTokenizer.from_pretrained(
         options.base, revision=options.revision, trust_remote_code=options.trust_remote_code
     )
     tokenizer.chat_template = read_template(options.chat_template)
-    trained = load_trained(load_base(options, quantized=True), weights, path)
-    expected = logits(trained, probe)
-    adapter = hasattr(trained, "peft_config")
+    model = load_trained(load_base(options, quantized=True), weights, path)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(f"Converting {path} ({trained:,} trained weights).", flush=True)
+    expected = logits(model, probe)
+    adapter = hasattr(model, "peft_config")
     if adapter:
-        trained.peft_config["default"].base_model_name_or_path = options.base_name
-        trained.peft_config["default"].revision = options.revision
-        trained.save_pretrained(work / "adapter")
-        tokenizer.save_pretrained(work / "adapter")
+        _adapter(model, tokenizer, options, work / "adapter", expected, probe)
     if options.merge or not adapter:
         if options.quantization:
-            trained = load_trained(load_base(options, quantized=False), weights, path)
-        merged = trained.merge_and_unload() if adapter else trained
-        compare("trained and merged", expected, logits(merged, probe), options.tolerance)
-        merged.save_pretrained(work / "merged", max_shard_size=options.max_shard_size)
-        tokenizer.save_pretrained(work / "merged")
-        dtype = merged.dtype
-        del trained, merged
-        gc.collect()
-        again = AutoModelForCausalLM.from_pretrained(
-            work / "merged", dtype=dtype, trust_remote_code=options.trust_remote_code
-        ).to(options.device)
-        compare("trained and re-loaded", expected, logits(again.eval(), probe), options.tolerance)
-    for made in work.iterdir():
+            model = load_trained(load_base(options, quantized=False), weights, path)
+        _merged(model, tokenizer, options, work / "merged", expected, probe)
+    for made in sorted(work.iterdir()):
         shutil.rmtree(export / made.name, ignore_errors=True)
         made.rename(export / made.name)
         print(f"  {export / made.name}/", flush=True)
     work.rmdir()
+
+
+def _adapter(
+    model: Any, tokenizer: Any, options: argparse.Namespace, folder: Path, expected: Any, probe: Any
+) -> None:
+    """Saves the adapter, and proves it on a base that is loaded anew."""
+    from peft import PeftModel
+
+    config = model.peft_config["default"]
+    config.base_model_name_or_path, config.revision = options.base_name, options.revision
+    # No embedding is trained, and looking for its size would ask the Hub.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    tokenizer.save_pretrained(folder)
+    again = PeftModel.from_pretrained(load_base(options, quantized=True), str(folder)).eval()
+    compare("trained and base + adapter", expected, logits(again, probe), options.tolerance)
+
+
+def _merged(
+    model: Any, tokenizer: Any, options: argparse.Namespace, folder: Path, expected: Any, probe: Any
+) -> None:
+    """Saves the model with the adapter merged in (or the trained model), proven before and after."""
+    model = model.merge_and_unload() if hasattr(model, "peft_config") else model
+    compare("trained and merged", expected, logits(model, probe), options.tolerance)
+    model.save_pretrained(folder, max_shard_size=options.max_shard_size)
+    tokenizer.save_pretrained(folder)
+    again = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=model.dtype, trust_remote_code=options.trust_remote_code
+    )
+    compare("trained and re-loaded", expected, logits(again.to(options.device).eval(), probe), options.tolerance)
 
 
 def locate(choice: str) -> Path:

@@ -1,0 +1,176 @@
+"""What the spec language has to say about itself: its tables and keys, and their types in words.
+
+All of it is read off the models of `spec.py`; nothing is listed twice.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from .diagnostics import KeyPath
+from .spec import FORMS, Spec, Table
+
+METHODS = ("full", "lora", "qlora")
+
+
+def dotted(path: KeyPath) -> str:
+    """("data", "train", 0, "source") -> "data.train[0].source"."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def models_in(annotation: Any) -> Iterator[type[Table]]:
+    """The tables inside a type: `list[Source]`, `Samples | None`, `Full | Lora | Qlora`."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        if issubclass(annotation, Table):
+            yield annotation
+        return
+    for argument in get_args(annotation):
+        yield from models_in(argument)
+
+
+def method(kind: str) -> type[Table]:
+    """The table [method] as it is with this kind."""
+    return list(models_in(Spec.model_fields["method"].annotation))[METHODS.index(kind)]
+
+
+def model_at(path: KeyPath, kind: str) -> type[Table] | None:
+    """The table at `path`, None if the language has none there; `kind` decides for [method]."""
+    model: type[Table] = Spec
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        models = list(models_in(field.annotation)) if field else []
+        if not models:
+            return None
+        model = method(kind) if part == "method" else models[0]
+    return model
+
+
+def field_at(path: KeyPath, kind: str) -> FieldInfo | None:
+    """The key at `path`; an item of a list counts as the list's key."""
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    model = model_at(path[:-1], kind) if path else None
+    return model.model_fields.get(str(path[-1])) if model else None
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether the type, or a member of the union that it is, is a list."""
+    origin = get_origin(annotation)
+    members = get_args(annotation) if origin in (Annotated, Union, types.UnionType) else ()
+    return origin in (list, tuple) or any(is_list(member) for member in members)
+
+
+def tables(model: type[BaseModel] = Spec, name: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Every table of the language by its dotted path ("" is the top level), with its keys.
+
+    [method] comes once for each kind.
+    """
+    yield name, list(model.model_fields)
+    for key, field in model.model_fields.items():
+        for inner in models_in(field.annotation):
+            yield from tables(inner, f"{name}.{key}" if name else key)
+
+
+def homes(word: str) -> list[str]:
+    """The tables that have a key of this name."""
+    return list(dict.fromkeys(name for name, keys in tables() if word in keys))
+
+
+def header(table: str) -> str:
+    """How a table is opened: [optim], [[data.train]]."""
+    if not table:
+        return "the top level"
+    field = field_at(tuple(table.split(".")), "qlora")
+    return f"[[{table}]]" if field and is_list(field.annotation) else f"[{table}]"
+
+
+def literals(annotation: Any) -> list[Any]:
+    """The values that a type lists: of Literal["auto"] | bool they are "auto"."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for argument in get_args(annotation) for value in literals(argument)]
+
+
+def describe(field: FieldInfo, item: bool = False, form: bool = True) -> str:
+    """What a key takes, in words; with `item`, what an item of its list is.
+
+    `form`: with what a text must look like, not just that it is one.
+    """
+    annotation = field.annotation
+    if item:
+        lists = [a for a in (annotation, *get_args(annotation)) if get_origin(a) in (list, tuple)]
+        return choice(_alternatives(get_args(lists[0])[0], form))
+    forms = _forms(field.metadata) if form else []
+    words = choice(forms or list(dict.fromkeys(_alternatives(annotation, form))))
+    unit = str(_extra(field).get("unit", ""))
+    if unit and words == "a whole number":
+        words += f" of {unit}"
+    return _limited(words, field.metadata)
+
+
+def choice(words: list[str]) -> str:
+    """a, b or c."""
+    return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
+
+
+def _forms(metadata: Iterable[Any]) -> list[str]:
+    return [FORMS[item.pattern] for item in metadata if hasattr(item, "pattern")]
+
+
+def _alternatives(annotation: Any, form: bool) -> list[str]:
+    """Each thing that a type takes, in words; None is not written in a spec."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return [f'"{value}"' if isinstance(value, str) else str(value) for value in arguments]
+    if origin is Annotated:
+        metadata = [m for info in arguments[1:] for m in getattr(info, "metadata", ())]
+        words = (_forms(metadata) if form else []) or _alternatives(arguments[0], form)
+        return [_limited(words[0], metadata), *words[1:]]
+    if origin is list:
+        return [f"a list of {_plural(arguments[0])}"]
+    if origin is tuple:
+        return [f"a list of {len(arguments)} {_plural(arguments[0])}"]
+    if origin in (Union, types.UnionType):
+        return [word for argument in arguments for word in _alternatives(argument, form)]
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return ["a table"]
+    words = {bool: ["true", "false"], int: ["a whole number"], float: ["a number"], str: ["a text"]}
+    return words.get(annotation, [])
+
+
+def _plural(annotation: Any) -> str:
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return {str: "texts", float: "numbers", int: "whole numbers"}.get(annotation, "tables")
+
+
+def _limited(words: str, metadata: list[Any]) -> str:
+    """The words with the bounds of a number, or the least length of a list."""
+    bounds: dict[str, Any] = {}
+    for limit in metadata:
+        for kind, name in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt"), (MinLen, "min_length")):
+            if isinstance(limit, kind):
+                bounds[name] = getattr(limit, name)
+    if "ge" in bounds and "le" in bounds:
+        return f"{words} from {bounds['ge']} to {bounds['le']}"
+    if "min_length" in bounds:
+        return f"{words}, with at least one" if words.startswith("a list") else words
+    texts = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    limits = [text.format(bounds[name]) for name, text in texts.items() if name in bounds]
+    return f"{words}, {' and '.join(limits)}" if limits else words

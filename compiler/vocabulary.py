@@ -1,0 +1,72 @@
+"""What other tools call the keys of a spec, so that an unknown key gets an answer.
+
+A word has one meaning here: the key that does what it does elsewhere, or a sentence where no key does.
+"""
+
+from __future__ import annotations
+
+# Key of the language -> its names in XTuner, LLaMA-Factory, Axolotl, TRL, ms-swift, torchtune, ...
+ELSEWHERE = {
+    "seed": "random_seed rng_seed data_seed",
+    "model.base": "base_model model_name_or_path model_id llm pretrained_model_name_or_path",
+    "model.dtype": "torch_dtype bf16 fp16 precision mixed_precision",
+    "model.attention": "attn_implementation flash_attn flash_attention use_flash_attention",
+    "model.chat_template": "template prompt_template template_type",
+    "model.max_seq_length": "max_length max_len cutoff_len sequence_len max_seq_len seq_len block_size",
+    "model.gradient_checkpointing": "activation_checkpointing enable_activation_checkpointing",
+    "method.kind": "adapter finetuning_type tuner_type train_type load_in_4bit load_in_8bit",
+    "method.rank": "r lora_r lora_rank",
+    "method.alpha": "lora_alpha",
+    "method.dropout": "lora_dropout",
+    "method.target_modules": "lora_target lora_target_modules lora_target_linear",
+    "method.quantization.type": "bnb_4bit_quant_type quant_type",
+    "method.quantization.double_quant": "bnb_4bit_use_double_quant use_double_quant",
+    "data.train": "dataset datasets train_dataset train_file train_files data_files",
+    "data.train.source": "path file name data_path dataset_name",
+    "data.train.format": "type formatting dataset_format",
+    "data.validation_fraction": "val_size val_set_size test_size split_dataset_ratio",
+    "data.packing": "sample_packing packed pack_to_max_length",
+    "data.on_overlong": "truncation truncation_strategy excess_length_strategy",
+    "data.loss_on": "train_on_inputs train_on_input assistant_only_loss completion_only_loss",
+    "optim.learning_rate": "lr",
+    "optim.lr_scheduler": "scheduler schedule lr_scheduler_type lr_decay_style",
+    "optim.warmup_ratio": "warmup lr_warmup_fraction",
+    "optim.warmup_steps": "lr_warmup_steps num_warmup_steps warmup_iters",
+    "optim.max_grad_norm": "clip_grad_norm grad_clip gradient_clipping max_norm",
+    "optim.min_lr_ratio": "min_lr eta_min",
+    "optim.betas": "adam_betas adam_beta1 adam_beta2",
+    "optim.eps": "adam_epsilon epsilon",
+    "train.num_epochs": "epochs num_train_epochs max_epochs total_epoch",
+    "train.max_steps": "max_iters total_step total_steps num_steps",
+    "train.global_batch_size": "batch_size train_batch_size",
+    "train.micro_batch_size": "per_device_train_batch_size device_batch_size",
+    "train.log_every": "logging_steps log_interval log_every_n_steps",
+    "train.save_every": "save_steps save_interval checkpoint_interval",
+    "train.eval_every": "eval_steps eval_interval",
+    "train.keep_checkpoints": "save_total_limit max_keep_ckpts",
+    "hardware.accelerator": "gpu gpu_type",
+    "hardware.nodes": "num_nodes nnodes",
+    "hardware.devices_per_node": "devices gpus num_gpus nproc_per_node gpus_per_node",
+    "parallel.zero_stage": "deepspeed zero stage zero_optimization",
+    "parallel.offload_optimizer": "cpu_offload offload",
+    "samples.prompts": "evaluation_inputs sample_prompts",
+    "samples.every": "evaluation_freq every_n_steps",
+    "chat.system": "system_prompt default_system",
+}
+RENAMED = {word: path for path, words in ELSEWHERE.items() for word in words.split()}
+
+# What is no key here, and why.
+NO_KEY = {
+    **dict.fromkeys(
+        ("gradient_accumulation_steps", "accumulative_counts", "grad_accum_steps"),
+        "accumulation follows: global_batch_size / (devices x micro_batch_size)",
+    ),
+    **dict.fromkeys(
+        ("output_dir", "work_dir", "out_dir", "save_dir"),
+        "the run directory is named when the spec is compiled: `ftc compile -o DIR`",
+    ),
+    **dict.fromkeys(
+        ("resume", "resume_from_checkpoint", "auto_resume"),
+        "a run is continued with `bash launch.sh --resume latest`",
+    ),
+}

@@ -1,0 +1,131 @@
+"""Running ftc as a user does: write a spec, compile it, start the scripts, read what they wrote."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from . import tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+SPEC = """
+name = "tiny"
+seed = 7
+[model]
+base = "tiny"
+max_seq_length = 96
+[method]
+kind = "lora"
+rank = 4
+dropout = 0.1
+[[data.train]]
+source = "rows.jsonl"
+format = "messages"
+[optim]
+learning_rate = 5e-3
+warmup_steps = 2
+[train]
+max_steps = 6
+global_batch_size = 8
+micro_batch_size = 2
+save_every = 100
+[hardware]
+device = "cpu"
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A compiled run directory."""
+
+    folder: Path
+
+    def bash(self, script: str, *arguments: str, check: bool = True, **environment: str):
+        """Runs a script of the run; its output as text. Fails with the output unless `check` is off."""
+        done = subprocess.run(
+            ["bash", str(self.folder / script), *arguments],
+            capture_output=True,
+            text=True,
+            env=environ(**environment),
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def launch(self, *arguments: str, **keywords):
+        return self.bash("launch.sh", *arguments, **keywords)
+
+    def records(self) -> list[dict]:
+        lines = (self.folder / "logs" / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def losses(self) -> list[float]:
+        return [record["loss"] for record in self.records() if "loss" in record]
+
+    def weights(self, tag: str = "latest"):
+        """The trained weights of a checkpoint, by name."""
+        from ftc.runtime import checkpoint, convert
+
+        found = checkpoint.steps(self.folder / "checkpoints")
+        return convert.consolidate(found[-1][1] if tag == "latest" else self.folder / tag)
+
+
+def environ(**more: str) -> dict[str, str]:
+    """The environment with this interpreter first on the PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "DS_ACCELERATOR": "cpu", **more}
+
+
+def changed(spec: str, **values: str) -> str:
+    """The spec with keys set: changed(SPEC, **{"train.max_steps": "12"}); a value of None removes."""
+    import tomllib
+
+    tables: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in spec.splitlines():
+        if line.startswith("["):
+            current = line.strip("[] ")
+            tables[current] = [line]
+        elif line.strip():
+            tables[current].append(line)
+    for path, value in values.items():
+        table, _, key = path.rpartition(".")
+        lines = tables.setdefault(table, [f"[{table}]"])
+        lines[:] = [line for line in lines if not line.startswith(f"{key} =")]
+        if value is not None:
+            lines.append(f"{key} = {value}")
+    text = "\n".join(line for lines in tables.values() for line in lines) + "\n"
+    tomllib.loads(text)
+    return text
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny.make(folder)
+    return folder
+
+
+@pytest.fixture
+def compiled(tmp_path, tiny_model):
+    """Compiles SPEC with changes: compiled(name, **{"train.max_steps": "12"}) -> Run."""
+    from ftc.compiler import compile_file, write
+
+    if not (tmp_path / "tiny").exists():
+        (tmp_path / "tiny").symlink_to(tiny_model)
+    tiny.write_rows(tmp_path / "rows.jsonl")
+
+    def make(name: str = "run", spec: str = SPEC, **values: str) -> Run:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(changed(spec, **values), "utf-8")
+        write(compile_file(path, tmp_path / name).files, tmp_path / name)
+        return Run(tmp_path / name)
+
+    return make

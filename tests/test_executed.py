@@ -1,0 +1,201 @@
+"""Run directories, executed: compiled from a spec, started as a user starts them, on a tiny model."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from .conftest import environ
+
+pytestmark = pytest.mark.executed
+
+NO_DROPOUT = {"method.dropout": "0.0"}
+FULL = {"method.kind": '"full"', "method.rank": None, "method.dropout": None}
+TWO = {"hardware.devices_per_node": "2"}
+
+# The loss series of each method on the tiny model: what a change of ftc must not change unnoticed.
+PINNED = {
+    "lora": [5.809014, 5.725680, 5.587344, 5.534950, 5.493665, 5.501987],
+    "full": [5.809014, 5.561071, 5.170342, 4.826031, 4.528151, 4.368660],
+    "qlora": [5.811539, 5.728166, 5.591404, 5.537597, 5.497028, 5.503660],
+}
+METHODS = {"lora": NO_DROPOUT, "full": FULL, "qlora": {"method.kind": '"qlora"', **NO_DROPOUT}}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_trains_and_exports(compiled, method):
+    run = compiled(**METHODS[method])
+    run.launch()
+    assert run.losses() == pytest.approx(PINNED[method], rel=1e-4)
+    said = run.bash("convert.sh").stdout
+    assert "trained and re-loaded: largest difference" in said
+    exported = {path.name for path in (run.folder / "export").iterdir()}
+    assert exported == ({"merged"} if method == "full" else {"adapter", "merged"})
+    template = (run.folder / "chat_template.jinja").read_text()
+    assert (run.folder / "export/merged/chat_template.jinja").read_text() == template
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_two_processes_train_what_one_trains(compiled, method, stage):
+    run = compiled(**METHODS[method], **TWO, **{"parallel.zero_stage": str(stage)})
+    run.launch()
+    assert run.losses() == pytest.approx(PINNED[method], rel=2e-5)
+    run.bash("convert.sh")
+    assert (run.folder / "export/merged/model.safetensors").is_file()
+
+
+def test_qlora_in_two_processes(compiled):
+    run = compiled(**METHODS["qlora"], **TWO, **{"parallel.zero_stage": "2"})
+    run.launch()
+    assert run.losses() == pytest.approx(PINNED["qlora"], rel=2e-5)
+
+
+@pytest.mark.parametrize("micro", [1, 8])
+def test_the_split_into_micro_batches_changes_nothing(compiled, micro):
+    run = compiled(**NO_DROPOUT, **{"train.micro_batch_size": str(micro)})
+    run.launch()
+    assert run.losses() == pytest.approx(PINNED["lora"], rel=1e-5)
+
+
+def equal(ours, theirs) -> bool:
+    return ours.keys() == theirs.keys() and all(bool((ours[n] == theirs[n]).all()) for n in ours)
+
+
+def test_resume_is_exact(compiled):
+    """12 steps = 4 + 8 = 8 + 4 to the last bit: with dropout, in warm-up, across epochs, unpacked."""
+    keys = {"train.max_steps": "12", "train.save_every": "4", "data.packing": "false"}
+    keys |= {"optim.warmup_steps": "6", "train.keep_checkpoints": "9"}
+    whole = compiled("whole", **keys)
+    whole.launch()
+    for stop in (4, 8):
+        part = compiled(f"part{stop}", **keys)
+        source = whole.folder / f"checkpoints/step-{stop:06d}"
+        target = part.folder / "checkpoints" / source.name
+        target.parent.mkdir()
+        subprocess.run(["cp", "-r", str(source), str(target)], check=True)
+        part.launch("--resume", "latest")
+        assert equal(part.weights(), whole.weights())
+        assert part.losses() == whole.losses()[stop:]
+
+
+def test_resume_after_kill(compiled):
+    """A run killed at any moment has whole checkpoints only, and goes on from the newest."""
+    keys = {"train.max_steps": "14", "train.save_every": "1"}
+    whole = compiled("whole", **keys)
+    whole.launch()
+    killed = compiled("killed", **keys)
+    command = ["bash", str(killed.folder / "launch.sh")]
+    process = subprocess.Popen(command, env=environ(), start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((killed.folder / "checkpoints").glob("step-00000[3-9]")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    refused = killed.launch(check=False)
+    assert refused.returncode == 2 and "--resume latest" in refused.stderr
+    killed.launch("--resume", "latest")
+    assert equal(killed.weights(), whole.weights())
+    assert killed.losses() == whole.losses()
+    assert [r["step"] for r in killed.records() if "loss" in r] == list(range(1, 15))
+
+
+def test_resume_says_what_is_wrong(compiled):
+    run = compiled()
+    done = run.launch("--resume", "checkpoints/step-000003", check=False)
+    assert done.returncode == 2
+    assert "error[no-checkpoint]" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_start_over_keeps_what_was_there(compiled):
+    run = compiled(**{"train.max_steps": "1"})
+    run.launch()
+    run.launch("--start-over")
+    assert (run.folder / "previous/1/checkpoints/step-000001").is_dir()
+    assert (run.folder / "checkpoints/step-000001").is_dir()
+
+
+def test_drift_is_refused_and_edits_are_named(compiled):
+    run = compiled(**{"train.max_steps": "1"})
+    script = run.folder / "train.py"
+    script.write_text(script.read_text() + "\n# mine\n")
+    rows = run.folder / "data/rows.jsonl"
+    rows.write_text(rows.read_text().replace("model", "modem", 1))
+    refused = run.launch(check=False)
+    assert refused.returncode == 2
+    assert "ftc.lock: error[drift]: data/rows.jsonl changed" in refused.stderr
+    done = run.launch("--allow-drift")
+    assert "Edited since it was generated: train.py." in done.stdout
+    start = run.records()[0]
+    assert start["allow_drift"] is True and list(start["edited"]) == ["train.py"]
+
+
+def test_evaluation_and_samples_change_nothing(compiled):
+    keys = {"data.validation_fraction": "0.2"}
+    plain = compiled("plain", **keys, **{"train.eval_every": "100"})
+    plain.launch()
+    watched = compiled(
+        "watched",
+        **keys,
+        **{"train.eval_every": "2", "samples.prompts": '["read"]', "samples.every": "2"},
+        **{"samples.max_new_tokens": "4"},
+    )
+    watched.launch()
+    assert watched.losses() == plain.losses()
+    assert equal(watched.weights(), plain.weights())
+    values = [r["validation_loss"] for r in watched.records() if "validation_loss" in r]
+    assert len(values) == 3
+    assert values[-1] == [r for r in plain.records() if "validation_loss" in r][0]["validation_loss"]
+    lines = (watched.folder / "logs/samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 2, 4, 6]
+
+
+def test_validation_in_two_processes_counts_each_row_once(compiled):
+    keys = {**NO_DROPOUT, "data.validation_fraction": "0.2", "train.max_steps": "2"}
+    values = []
+    for name, more in (("one", {}), ("two", {**TWO, "parallel.zero_stage": "3"})):
+        run = compiled(name, **keys, **more)
+        run.launch()
+        values += [r["validation_loss"] for r in run.records() if "validation_loss" in r]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_a_bad_row_is_named(compiled, tmp_path):
+    run = compiled(**{"data.on_overlong": '"error"', "model.max_seq_length": "24"})
+    done = run.launch(check=False)
+    assert done.returncode == 2
+    assert "data/rows.jsonl:" in done.stderr and "error[overlong-row]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_row_is_seen_once_an_epoch(compiled):
+    """The last step of the last epoch is short, never dropped: tokens and epochs add up."""
+    run = compiled(**{"train.max_steps": None, "train.num_epochs": "3", "data.packing": "false"})
+    run.launch()
+    steps = [r for r in run.records() if "loss" in r]
+    ledger = json.loads((run.folder / "logs/data.json").read_text())[0]
+    assert sum(step["tokens"] for step in steps) == 3 * ledger["tokens"]
+    assert sum(step["supervised_tokens"] for step in steps) == 3 * ledger["supervised_tokens"]
+    assert steps[-1]["epoch"] == 3.0
+
+
+def test_chat_answers_once_and_from_a_pipe(compiled):
+    run = compiled(**{"train.max_steps": "1", "chat.max_new_tokens": "8"})
+    script = str(run.folder / "chat.py")
+
+    def chat(*arguments, text=None):
+        return subprocess.run(
+            ["python", script, *arguments], input=text, env=environ(), text=True, capture_output=True
+        )
+
+    early = chat("--merged", "--prompt", "read")
+    assert early.returncode == 2 and "run bash convert.sh first" in early.stderr
+    run.launch()
+    run.bash("convert.sh")
+    answers = {choice: chat(choice, "--prompt", "read the spec").stdout for choice in ("--merged", "--adapter")}
+    assert answers["--merged"] == answers["--adapter"]
+    assert chat(text="read the spec").stdout == answers["--merged"]

@@ -1,0 +1,72 @@
+"""A tiny random model with a tokenizer and a chat template, in Hugging Face form, and rows to train it on."""
+
+import json
+import random
+from pathlib import Path
+
+TEMPLATE = Path(__file__).parent.parent / "templates" / "chat" / "chatml.jinja"
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def rows(count: int = 40, seed: int = 0) -> list[dict]:
+    """Conversations of very different lengths, so that wrong weighting shows."""
+    words = "the model reads a spec and writes a run with steps of tokens and loss é ü 你好 🙂".split()
+    chance = random.Random(seed)
+
+    def text(longest: int) -> str:
+        return " ".join(chance.choices(words, k=chance.randint(1, longest)))
+
+    found = []
+    for _ in range(count):
+        messages = []
+        for _ in range(chance.choice([1, 1, 2])):
+            messages.append({"role": "user", "content": text(6)})
+            messages.append({"role": "assistant", "content": text(chance.choice([2, 4, 20]))})
+        found.append({"messages": messages})
+    return found
+
+
+def write_rows(path: Path, count: int = 40, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows(count, seed))
+    path.write_text("".join(lines), "utf-8")
+
+
+def make(folder: Path) -> None:
+    """Writes the model: a llama of 2 layers; the same bytes every time."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    texts = [message["content"] for row in rows(200) for message in row["messages"]]
+    bpe.train_from_iterator(["system user assistant", *texts], trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=SPECIAL[0],
+        eos_token=SPECIAL[2],
+        pad_token=SPECIAL[0],
+    )
+    tokenizer.chat_template = TEMPLATE.read_text("utf-8")
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
