@@ -1,39 +1,30 @@
 """Spec -> Facts: what the compiler looks up outside the spec. The only I/O between load and write.
 
-Facts come from files that the spec names and from presets; never from the network, and never from the
-state of the machine, so that the same spec and files give the same run anywhere.
+Facts come from files that the spec names and from presets; never from the network, and never from
+the state of the machine, so that the same spec and files give the same run anywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .diagnostics import Diagnostic, at
+from jinja2 import Environment, TemplateSyntaxError
+
+from .data_files import DataFile, is_file, is_hub_id, look_up
+from .diagnostics import Diagnostic, at, guess
 from .load import Document
-from .presets import Architecture, ModelPreset, chat_templates, find_model
-from .spec import Source, Spec
+from .presets import Architecture, ModelPreset, chat_templates, find_model, model_presets
+from .spec import Refused, Spec
 
-COPY_LIMIT = 10_000_000  # bytes; larger files are referred to, not copied into the run
-DATA_SUFFIXES = (".json", ".jsonl", ".parquet")
-COLUMNS = {"messages": ("messages",), "alpaca": ("instruction", "output"), "pretrain": ("text",)}
+__all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id"]
 
-
-@dataclass(frozen=True)
-class DataFile:
-    """A local data file. `path`: where it is; `rows` and `columns` are None where ftc can't read
-    them (parquet). `content` is set for files that are copied into the run."""
-
-    path: Path
-    sha256: str
-    size: int
-    rows: int | None
-    columns: tuple[str, ...] | None
-    content: bytes | None
+BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class LocalModel:
 
 @dataclass(frozen=True)
 class Facts:
-    """`files`: by key path, as in ("train", 0). `problems`: what was wrong with what was looked up."""
+    """`files`: by key path, as in ("train", 0). `problems`: what was wrong with what was found."""
 
     preset: ModelPreset | None
     local_model: LocalModel | None
@@ -57,236 +48,174 @@ class Facts:
     problems: tuple[Diagnostic, ...]
 
 
+class Unknown(Exception):
+    """Something that the spec names can't be used; carries the diagnostic."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+
+
 def gather(spec: Spec, document: Document) -> Facts:
-    """Looks up everything that `spec` refers to; relative paths are relative to the spec's folder."""
-    folder = Path(document.path).parent
+    """Looks up all that `spec` refers to; relative paths are relative to the spec's folder."""
     problems: list[Diagnostic] = []
-    preset = find_model(spec.model.base)
-    local, architecture = None, preset.architecture if preset else None
-    if preset is None:
-        local, architecture = _local_model(spec, document, folder, problems)
-    name, template = _template(spec, document, folder, preset, local, problems)
+    preset, local, architecture = None, None, None
+    name, template = None, None
+    try:
+        with suppress(Refused):
+            preset, local, architecture = _model(spec, document)
+            name, template = _template(spec, document, preset, local)
+    except Unknown as problem:
+        problems.append(problem.diagnostic)
     files: dict[tuple[str, int], DataFile] = {}
-    groups: tuple[tuple[Literal["train", "validation"], list[Source]], ...] = (
-        ("train", spec.data.train),
-        ("validation", spec.data.validation),
-    )
-    for group, sources in groups:
-        for index, source in enumerate(sources):
-            file = _data_file(source, ("data", group, index), document, folder, problems)
-            if file is not None:
-                files[group, index] = file
+    for group in ("train", "validation"):
+        with suppress(Refused):
+            for index, source in enumerate(getattr(spec.data, group)):
+                with suppress(Refused):
+                    file, problem = look_up(source, ("data", group, index), document)
+                    files |= {(group, index): file} if file else {}
+                    problems += [problem] if problem else []
     return Facts(preset, local, architecture, name, template, files, tuple(problems))
 
 
-def is_file(source: str) -> bool:
-    """Whether a data source names a file; otherwise it is a Hub id."""
-    return source.endswith(DATA_SUFFIXES)
+def _model(
+    spec: Spec, document: Document
+) -> tuple[ModelPreset | None, LocalModel | None, Architecture | None]:
+    base = spec.model.base
+    preset = find_model(base)
+    if preset is not None:
+        return preset, None, preset.architecture
+    folder = Path(document.path).parent / base
+    with suppress(OSError, ValueError):  # a name that is too long
+        if (folder / "config.json").is_file():
+            return None, *_local_model(folder, document)
+        if folder.exists() or not is_hub_id(base):
+            raise Unknown(_no_model(base, folder, document))
+    if not is_hub_id(base):
+        raise Unknown(_no_model(base, folder, document))
+    return None, None, None
 
 
-def is_hub_id(text: str) -> bool:
-    """`org/name`, and nothing that is meant as a path."""
-    parts = text.split("/")
-    return len(parts) == 2 and all(parts) and not text.startswith((".", "~", "/"))
+def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architecture]:
+    """A model folder, by its config.json (see transformers.PretrainedConfig for the keys)."""
+    config = folder / "config.json"
+    try:
+        content = config.read_bytes()
+        data: Any = json.loads(content)
+        wrong = None if isinstance(data, dict) else "it is not a JSON object"
+    except OSError as error:
+        content, data, wrong = b"", {}, f"it can't be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        content, data, wrong = b"", {}, "it is not JSON"
+    if wrong:
+        message = f"{config} does not describe a model: {wrong}"
+        hint = "copy the folder again from where it came"
+        raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[hint]))
+    weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
+    sizes = "".join(f"{p.name}\0{p.stat().st_size}\n" for p in weights)
+    digest = hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
+
+    def number(key: str) -> int | None:
+        return data[key] if isinstance(data.get(key), int) else None
+
+    return LocalModel(folder, digest), Architecture(
+        model_type=str(data.get("model_type")),
+        max_position=number("max_position_embeddings"),
+        num_layers=number("num_hidden_layers"),
+        hidden_size=number("hidden_size"),
+    )
 
 
-def _local_model(
-    spec: Spec, document: Document, folder: Path, problems: list[Diagnostic]
-) -> tuple[LocalModel | None, Architecture | None]:
-    path = folder / spec.model.base
-    config = path / "config.json"
-    if config.is_file():
-        try:
-            data = json.loads(config.read_bytes())
-        except ValueError as error:
-            problems.append(
-                at(
-                    document,
-                    ("model", "base"),
-                    "bad-model",
-                    f"{config} is not JSON: {error}",
-                    on="value",
-                )
-            )
-            return None, None
-        weights = sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
-        sizes = "".join(f"{p.name}\0{p.stat().st_size}\n" for p in weights)
-        digest = hashlib.sha256(config.read_bytes()).hexdigest()
-        digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
-        return LocalModel(path, digest), Architecture(
-            model_type=str(data.get("model_type")),
-            max_position=data.get("max_position_embeddings"),
-            num_layers=data.get("num_hidden_layers"),
-            hidden_size=data.get("hidden_size"),
-        )
-    if not is_hub_id(spec.model.base):
-        problems.append(_unknown_model(spec.model.base, path, document))
-    return None, None
-
-
-def _unknown_model(base: str, path: Path, document: Document) -> Diagnostic:
-    from .diagnostics import nearest
-    from .presets import model_presets
-
+def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
     presets = list(model_presets())
-    guess = nearest(base.lower(), presets)
-    hints = [f'did you mean "{guess}"?'] if guess else [f"presets: {', '.join(presets)}"]
-    hints.append("a Hub id has the form `org/name`; a local folder must hold config.json")
-    message = f'no preset, no Hub id and no model folder is called "{base}"'
-    if path.is_dir():
-        message = f"the folder {base} holds no config.json"
-    return at(document, ("model", "base"), "unknown-model", message, on="value", hints=hints)
+    hints = guess(base, presets) or [f"name a preset: {', '.join(presets)}"]
+    hints.append("or a Hub id (`org/name`), or a folder that holds config.json")
+    message = f'"{base}" is no preset, no Hub id and no model folder'
+    with suppress(OSError):
+        if path.is_dir():
+            message = f"the folder {base} holds no config.json, so no model in Hugging Face form"
+        elif path.is_file():
+            message = f"{base} is a file; a model is a folder in Hugging Face form"
+    return at(document, BASE, "unknown-model", message, on="value", hints=hints)
 
 
 def _template(
-    spec: Spec,
-    document: Document,
-    folder: Path,
-    preset: ModelPreset | None,
-    local: LocalModel | None,
-    problems: list[Diagnostic],
-) -> tuple[str | None, str | None]:
+    spec: Spec, document: Document, preset: ModelPreset | None, local: LocalModel | None
+) -> tuple[str, str]:
     """The chat template's name and text."""
-    from .diagnostics import nearest
-
     wanted, shipped = spec.model.chat_template, chat_templates()
-    path = ("model", "chat_template")
     if wanted == "model" and preset:
         wanted = preset.chat_template
     elif wanted == "model":
-        own = _own_template(local.path) if local else None
+        own = _own_template(local.path, document) if local else None
         if own is not None:
             return "model", own
-        missing = f"it is not known which chat template {spec.model.base} has"
-        names = ", ".join(shipped)
-        hints = [f"name one that ftc ships: {names}", "or give the path of a .jinja file"]
-        problems.append(at(document, path, "no-chat-template", missing, on="value", hints=hints))
-        return None, None
-    if wanted in shipped:
-        return wanted, shipped[wanted].read_text("utf-8")
-    if (folder / wanted).is_file():
-        return wanted, (folder / wanted).read_text("utf-8")
-    guess = nearest(wanted, shipped)
-    problems.append(
+        raise Unknown(_no_template(spec.model.base, list(shipped), document))
+    file = shipped.get(wanted, Path(document.path).parent / wanted)
+    with suppress(OSError):  # a name that is too long
+        if file.is_file():
+            return wanted, _read(file, document)
+    raise Unknown(
         at(
             document,
-            path,
+            TEMPLATE,
             "unknown-chat-template",
-            f'ftc ships no chat template "{wanted}" and there is no such file',
+            f'ftc ships no chat template "{wanted}", and there is no such file',
             on="value",
-            hints=[f'did you mean "{guess}"?']
-            if guess
-            else [f"known: {', '.join(shipped)}, model"],
+            hints=guess(wanted, shipped) or [f"name one that ftc ships: {', '.join(shipped)}"],
         )
     )
-    return None, None
 
 
-def _own_template(folder: Path) -> str | None:
+def _no_template(base: str, shipped: list[str], document: Document) -> Diagnostic:
+    set_here = document.key(TEMPLATE) is not None
+    return at(
+        document,
+        TEMPLATE if set_here else BASE,
+        "no-chat-template",
+        f"ftc does not know the chat template of {base}",
+        on="value",
+        why="the run carries it: training, chat and server all use the same",
+        hints=[
+            f"set model.chat_template to one that ftc ships: {', '.join(shipped)}",
+            "or to the path of a .jinja file",
+        ],
+    )
+
+
+def _own_template(folder: Path, document: Document) -> str | None:
     """The chat template in a model folder: chat_template.jinja, or in tokenizer_config.json."""
     if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text("utf-8")
-    config = folder / "tokenizer_config.json"
-    found = json.loads(config.read_bytes()).get("chat_template") if config.is_file() else None
-    return found if isinstance(found, str) else None
+        return _read(folder / "chat_template.jinja", document)
+    with suppress(OSError, ValueError, RecursionError):
+        config: Any = json.loads((folder / "tokenizer_config.json").read_bytes())
+        found = config.get("chat_template") if isinstance(config, dict) else None
+        return found if isinstance(found, str) else None
+    return None
 
 
-def _data_file(
-    source: Source,
-    path: tuple[str | int, ...],
-    document: Document,
-    folder: Path,
-    problems: list[Diagnostic],
-) -> DataFile | None:
-    """The facts of a file source; problems with it are added to the list."""
-    from .diagnostics import nearest
-
-    def problem(code: str, message: str, *hints: str, key: str = "source") -> None:
-        problems.append(at(document, (*path, key), code, message, on="value", hints=hints))
-
-    if not is_file(source.source):
-        if not is_hub_id(source.source):
-            kinds = ", ".join(DATA_SUFFIXES)
-            problem(
-                "bad-source",
-                f'"{source.source}" is neither a data file ({kinds}) nor a Hub id (`org/name`)',
-            )
-        return None
-    file = folder / source.source
-    if not file.is_file():
-        beside = [p.name for p in file.parent.glob("*") if p.suffix in DATA_SUFFIXES]
-        guess = nearest(file.name, beside)
-        hints = (
-            [f'did you mean "{(Path(source.source).parent / guess).as_posix()}"?'] if guess else []
-        )
-        problem(
-            "missing-file",
-            f"there is no file {source.source}",
-            *hints,
-            "paths are relative to the spec",
-        )
-        return None
-    size = file.stat().st_size
-    with file.open("rb") as data:
-        digest = hashlib.file_digest(data, "sha256").hexdigest()
-    content = file.read_bytes() if size <= COPY_LIMIT else None
-    rows, columns = None, None
-    if content is not None and file.suffix != ".parquet":
-        try:
-            table = list(_rows(content, file.suffix))
-        except BadRow as error:
-            problem("bad-data", f"{source.source}{error}", "each row must be a JSON object")
-            return None
-        if not table:
-            problem("empty-data", f"{source.source} has no rows")
-            return None
-        rows, columns = len(table), tuple(table[0])
-        lacking = [column for column in COLUMNS[source.format] if column not in columns]
-        if lacking:
-            fits = [f for f, wanted in COLUMNS.items() if set(wanted) <= set(columns)]
-            hints = [f'the columns fit format = "{name}"' for name in fits]
-            have = ", ".join(columns)
-            message = f"the format {source.format} needs the column `{lacking[0]}`; {source.source} has {have}"
-            problem("missing-column", message, *hints, key="format")
-    return DataFile(file, digest, size, rows, columns, content)
+# transformers knows this tag, Jinja does not.
+MARKS = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 
 
-class BadRow(Exception):
-    """`:line:column: what`, to stand behind the file's name."""
-
-
-def _rows(content: bytes, suffix: str) -> Iterator[dict[str, Any]]:
-    """The rows of a .json or .jsonl file. Raises BadRow."""
+def _read(file: Path, document: Document) -> str:
+    """The text of a chat template, which must be Jinja."""
+    line, message, text = 1, "the chat template is not UTF-8", ""
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise BadRow(f":{line}: not UTF-8") from None
-    if suffix == ".json":
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            place = (
-                f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            )
-            raise BadRow(f"{place}: not JSON: {error}") from None
-        if not isinstance(found, list):
-            raise BadRow(": a .json file must hold one list of rows")
-        numbered = enumerate(found, 1)
-        for number, row in numbered:
-            if not isinstance(row, dict):
-                raise BadRow(f": row {number} is not an object")
-            yield row
-        return
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadRow(f":{number}:{error.colno}: not JSON: {error.msg}") from None
-        except RecursionError:
-            raise BadRow(f":{number}: nested too deeply") from None
-        if not isinstance(row, dict):
-            raise BadRow(f":{number}:1: not an object")
-        yield row
+        text = file.read_text("utf-8")
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(MARKS.sub("", text))
+        return text
+    except UnicodeDecodeError:
+        pass
+    except TemplateSyntaxError as error:
+        line, message = error.lineno, f"the chat template is not Jinja: {error.message}"
+    lines = text.splitlines()
+    source = lines[line - 1] if line <= len(lines) else None
+    named = document.locate(TEMPLATE)
+    where = f"{document.path}:{named.line} names this file"
+    end = len(source) + 1 if source else 2
+    raise Unknown(
+        Diagnostic(
+            "bad-chat-template", message, str(file), line, 1, end, source=source, notes=(where,)
+        )
+    )

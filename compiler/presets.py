@@ -68,9 +68,9 @@ def model_presets() -> dict[str, ModelPreset]:
 
 def find_model(base: str) -> ModelPreset | None:
     """The preset with this name or Hub id; a name is found without reading the others."""
-    path = resource("specs") / "models" / f"{base}.toml"
-    if "/" not in base and path.is_file():
-        return _model(path)
+    for path in resource("specs").glob("models/*.toml"):
+        if path.stem == base:
+            return _model(path)
     return next((p for p in model_presets().values() if p.hub_id == base), None)
 
 

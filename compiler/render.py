@@ -16,6 +16,7 @@ from .ds_config import ds_config
 from .facts import Facts
 from .plan import Plan, Value, leaves
 from .presets import resource
+from .resolve import plural
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     attention = plan.model.attention
     own = attention.value == "segment_sdpa"  # transformers doesn't ship this one
     parts["attention"] = "attention.SEGMENT_SDPA" if own else quote.py(attention)
-    parts["base_arguments"] = _base_arguments(plan)
+    parts["base_list"] = _base_arguments(plan)
+    parts["base_arguments"] = ", ".join(parts["base_list"])
+    parts["batch_words"] = _batch_words(plan)
     parts["model"] = part(f"model_{plan.method.kind.value}")
     parts["zero3"] = part("zero3") if plan.parallel.zero_stage.value == 3 else ""
     parts["sequences"] = part("sequences_packed" if plan.data.packing.value else "sequences_single")
@@ -176,11 +179,21 @@ def _serving(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _base_arguments(plan: Plan) -> str:
+def _batch_words(plan: Plan) -> str:
+    batch = plan.batch
+    factors = [
+        plural(batch.world_size.value, "process", "processes"),
+        f"{batch.micro_batch_size.value} a micro-batch",
+        f"{batch.gradient_accumulation_steps.value} accumulated",
+    ]
+    return f"{plural(batch.global_batch_size.value, 'sequence')} = {' x '.join(factors)}"
+
+
+def _base_arguments(plan: Plan) -> list[str]:
     arguments = ["base" if plan.model.package else "BASE"]
     arguments += ["revision=REVISION"] if plan.model.revision else []
     arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
-    return ", ".join(arguments)
+    return arguments
 
 
 def _imports(plan: Plan) -> dict[str, str]:
@@ -215,11 +228,7 @@ def _target(plan: Plan) -> str:
             "1 process" if nodes * devices == 1 else f"{nodes * devices} processes"
         )
     where = "this machine" if nodes == 1 else f"each of {nodes} nodes"
-    return f"on {devices} x {name_of(plan.hardware.accelerator)} of {where}"
-
-
-def name_of(value: Value[str]) -> str:
-    return quote.comment(value)
+    return f"on {devices} x {quote.comment(plan.hardware.accelerator)} of {where}"
 
 
 def _numbers(plan: Plan) -> list[dict[str, str]]:

@@ -340,12 +340,12 @@ def summary(plan: p.Plan, facts: Facts) -> str:
     files = [f for (group, _), f in facts.files.items() if group == "train"]
     counted = [f.rows for f in files if f.rows is not None]
     whole = len(counted) == len(plan.data.train)
-    what = f"{sum(counted):,} rows" if whole else _plural(len(plan.data.train), "source")
+    what = f"{sum(counted):,} rows" if whole else plural(len(plan.data.train), "source")
     batch, length = plan.batch.global_batch_size.value, plan.model.max_seq_length.value
     unit = "packed sequence" if plan.data.packing.value else "sample"
     long = plan.train.max_steps
     epochs = plan.train.num_epochs
-    span = _plural(long.value, "step") if long else _plural(epochs.value if epochs else 1, "epoch")
+    span = plural(long.value, "step") if long else plural(epochs.value if epochs else 1, "epoch")
     world = plan.batch.world_size.value
     accelerator = plan.hardware.accelerator
     target = (
@@ -354,10 +354,11 @@ def summary(plan: p.Plan, facts: Facts) -> str:
         else ("the CPU, in one process" if world == 1 else f"the CPU, in {world} processes")
     )
     return (
-        f"{kind} of {plan.model.base.value} on {what}: {span}, {_plural(batch, unit)} of at most\n"
+        f"{kind} of {plan.model.base.value} on {what}: {span}, {plural(batch, unit)} of at most\n"
         f"{length:,} tokens a step, on {target}."
     )
 
 
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str, nouns: str | None = None) -> str:
+    """ "1 step", "1,000 steps"; `nouns` where the plural is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

