@@ -17,6 +17,7 @@ from .facts import Facts
 from .load import Document, SpecSyntaxError
 from .load import load as load_document
 from .plan import Plan
+from .positions import START
 from .render import Files, render
 from .resolve import copied_names, resolve
 from .validate import Checked, validate
@@ -63,7 +64,7 @@ def load(path: str | Path) -> Document:
                     error.kind,
                     error.message,
                     error.path,
-                    error.span.line,
+                    error.span.line if error.line or error.span != START else 0,
                     error.span.column,
                     error.span.end_column,
                     source=error.line or None,
@@ -86,7 +87,7 @@ def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
     problems = verify(files, plan)
     if problems:
         raise CompileError(problems)
-    files[LOCK] = lock(plan, checked.facts, files, spec_name)
+    files[LOCK] = lock(plan, checked.facts, files, f"{spec_folder}/{spec_name}", document.text)
     return Compiled(plan, checked.facts, files, checked.warnings)
 
 

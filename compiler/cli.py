@@ -28,10 +28,14 @@ def report(diagnostics: tuple[Diagnostic, ...]) -> None:
         click.echo(err=True)
 
 
-def fail(error: CompileError) -> NoReturn:
-    report(error.diagnostics)
-    errors = sum(d.severity == "error" for d in error.diagnostics)
-    click.echo(f"{errors} error{'' if errors == 1 else 's'}. Nothing was written.", err=True)
+def fail(diagnostics: tuple[Diagnostic, ...]) -> NoReturn:
+    """Every diagnostic, how many there are, and the end of the process."""
+    report(diagnostics)
+    counts: list[str] = []
+    for severity in ("error", "warning"):
+        number = sum(d.severity == severity for d in diagnostics)
+        counts += [f"{number} {severity}{'' if number == 1 else 's'}"] if number else []
+    click.echo(f"{', '.join(counts)}. Nothing was written.", err=True)
     sys.exit(2)
 
 
@@ -40,7 +44,7 @@ def attempt(action: Callable[[], Compiled]) -> Compiled:
     try:
         compiled = action()
     except CompileError as error:
-        fail(error)
+        fail(error.diagnostics)
     report(compiled.warnings)
     return compiled
 
@@ -48,7 +52,16 @@ def attempt(action: Callable[[], Compiled]) -> Compiled:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(tool_version(), prog_name="ftc")
 def main() -> None:
-    """Compile the spec of a fine-tuning run into a run directory of readable scripts."""
+    """Compile the spec of a fine-tuning run into a directory of readable scripts.
+
+    \b
+      ftc check spec.toml            what is wrong with it, all at once
+      ftc compile spec.toml -o out   write the run; next: bash out/launch.sh
+      ftc diff old.toml new.toml     what changes, and what follows from it
+
+    Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
+    stdout, diagnostics to stderr.
+    """
 
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
@@ -60,11 +73,16 @@ SPEC = click.argument("spec", type=click.Path(path_type=Path))
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The run directory. [default: runs/NAME]",
+    help="The run directory.  [default: runs/NAME]",
 )
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited.")
 def compile_command(spec: Path, output: Path | None, force: bool) -> None:
-    """Write the run directory of SPEC."""
+    """Write the run directory of SPEC.
+
+    Nothing is written unless SPEC has no errors. What a run has produced in the
+    directory (checkpoints, logs, exports) stays; a generated file that was edited
+    is not overwritten.
+    """
 
     def action() -> Compiled:
         nonlocal output
@@ -86,7 +104,10 @@ def compile_command(spec: Path, output: Path | None, force: bool) -> None:
 @main.command()
 @SPEC
 def check(spec: Path) -> None:
-    """Report every problem of SPEC, with line and column; write nothing."""
+    """Report every problem of SPEC; write nothing.
+
+    Warnings are no errors: they go to stderr, and the exit code stays 0.
+    """
     compiled = attempt(lambda: compile_document(load(spec)))
     click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
 
@@ -96,26 +117,30 @@ def check(spec: Path) -> None:
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--files", is_flag=True, help="Show what changes in each file, too.")
 def diff(old: Path, new: Path, files: bool) -> None:
-    """Show what changes from OLD to NEW: keys, what follows from them, files.
+    """Show what changes from OLD to NEW.
 
-    Exits with 0 if both compile to the same run, with 1 if not.
+    That is: keys, values that follow from them, files, and whether the checkpoints
+    of OLD can be resumed. Exits with 0 if both compile to the same run, 1 if not.
     """
-    from . import diff as diffing
+    from .diff import diff as compare
+    from .diff_show import show
 
-    def side(path: Path) -> tuple[Document, Compiled]:
+    sides: list[tuple[Document, Compiled]] = []
+    problems: list[Diagnostic] = []
+    for path in (old, new):
         try:
             document = load(path)
-            return document, compile_document(document)
+            sides.append((document, compile_document(document)))
         except CompileError as error:
-            fail(error)
-
-    before, after = side(old), side(new)
-    difference = diffing.diff(before, after)
-    text = diffing.show(difference, before[1], after[1], files=files)
+            problems += error.diagnostics
+    if problems:
+        fail(tuple(problems))
+    difference = compare(*sides)
+    text = show(difference, sides[0][1], sides[1][1], files=files)
     colours = {"+": "green", "-": "red", "~": "yellow"}
     for line in text.splitlines():
         click.echo(click.style(line, fg=colours.get(line[:1])) if line[1:2] == " " else line)
-    sys.exit(1 if difference.keys or difference.derived or difference.files else 0)
+    sys.exit(1 if difference else 0)
 
 
 if __name__ == "__main__":

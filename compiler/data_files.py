@@ -1,4 +1,4 @@
-"""What the compiler looks up in data files: that they exist, their digest, their rows and columns."""
+"""What the compiler looks up in data files: their digest, their rows and columns."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from .diagnostics import Diagnostic, KeyPath, at, nearest
 from .load import Document
 from .spec import Source
+from .tree import is_array, is_table
 
 COPY_LIMIT = 10_000_000  # bytes; larger files are referred to, not copied into the run
 DATA_SUFFIXES = (".json", ".jsonl", ".parquet")
@@ -27,14 +28,15 @@ EXAMPLES = {
 }
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 OTHER_SUFFIXES = (".csv", ".tsv", ".txt", ".gz", ".zst", ".arrow", ".xlsx", ".yaml", ".yml", ".py")
+FILE_SUFFIXES = (*DATA_SUFFIXES, *OTHER_SUFFIXES, ".gguf", ".safetensors", ".bin", ".toml")
 
 
 @dataclass(frozen=True)
 class DataFile:
     """A local data file. `path`: where it is.
 
-    `rows` is None where not all were read (parquet, and files over COPY_LIMIT), `columns` where none
-    was. `content` is set for files that are copied into the run.
+    `rows` is None where not all were read (parquet, and files over COPY_LIMIT), `columns` where
+    none was. `content` is set for files that are copied into the run.
     """
 
     path: Path
@@ -46,7 +48,10 @@ class DataFile:
 
 
 class Unusable(Exception):
-    """A source that can't be trained on. `place`: where in the data file, else it is the spec's key."""
+    """A source that can't be trained on.
+
+    `place` is the line, column and text in the data file; without one, it is the spec's `key`.
+    """
 
     def __init__(
         self,
@@ -67,7 +72,7 @@ def is_file(source: str) -> bool:
 
 def is_hub_id(text: str) -> bool:
     """`org/name`, and nothing that is meant as a path."""
-    return HUB_ID.fullmatch(text) is not None and not text.endswith(OTHER_SUFFIXES)
+    return HUB_ID.fullmatch(text) is not None and not text.endswith(FILE_SUFFIXES)
 
 
 def look_up(
@@ -135,12 +140,15 @@ def _no_source(name: str, file: Path) -> Unusable:
     message = f'"{name}" is neither a data file ({kinds}) nor a Hub id (`org/name`)'
     if _exists(file) and file.is_dir():
         files = sorted(p.name for p in file.iterdir() if p.suffix in DATA_SUFFIXES)
-        hint = f"name its files, one [[data.train]] for each: {', '.join(files[:5]) or 'it has none'}"
+        hint = (
+            f"name its files, one [[data.train]] for each: {', '.join(files[:5]) or 'it has none'}"
+        )
         return Unusable("bad-source", f'"{name}" is a folder, not a data file', hint)
     if name.endswith(OTHER_SUFFIXES):
         hint = f"ftc reads {kinds}: convert it, for example to JSON Lines"
         return Unusable("bad-source", f'"{name}" is of a kind that ftc does not read', hint)
-    return Unusable("bad-source", message, "a data set without an owner has one by now, on the Hub")
+    hint = "the Hub names a data set with its owner, such as `stanfordnlp/imdb`"
+    return Unusable("bad-source", message, hint)
 
 
 def _missing(name: str, file: Path) -> Unusable:
@@ -200,7 +208,9 @@ def _json_lines(content: bytes) -> Iterator[Row]:
         line = _text(raw, number)
         hints = ["each line holds one row, as a JSON object"]
         if line.lstrip().startswith("["):
-            hints = ["a list of rows belongs into a .json file; a .jsonl file has a row on each line"]
+            message = "this begins a list, and a .jsonl file has one row on each line"
+            hint = "name the file .json, if it is one list of rows"
+            raise Unusable("bad-data", message, hint, place=(number, 1, line))
         yield _object(line, line, number, hints), (number, 1, line)
 
 
@@ -212,11 +222,10 @@ def _json_list(content: bytes) -> Iterator[Row]:
         hints.append("a file with a row on each line is called .jsonl")
     found = _json(text, 1, hints)
     line = text.split("\n", 1)[0]
-    if not isinstance(found, list):
+    if not is_array(found):
         raise Unusable("bad-data", "this is no list of rows", *hints, place=(1, 1, line))
-    items: list[Any] = found
-    for number, row in enumerate(items, 1):
-        if not isinstance(row, dict):
+    for number, row in enumerate(found, 1):
+        if not is_table(row):
             message = f"row {number} of the list is not a JSON object"
             raise Unusable("bad-data", message, *hints, place=(1, 1, line))
         yield row, (1, 1, line)
@@ -235,9 +244,9 @@ def _text(raw: bytes, number: int) -> str:
 
 def _object(text: str, line: str, number: int, hints: list[str]) -> dict[str, Any]:
     found = _json(text, number, hints)
-    if not isinstance(found, dict):
+    if not is_table(found):
         raise Unusable("bad-data", "this row is not a JSON object", *hints, place=(number, 1, line))
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found
 
 
 # What json says -> what it means.

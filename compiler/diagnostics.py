@@ -1,7 +1,7 @@
 """Diagnostics: what is wrong, where, and how to mend it.
 
-A diagnostic is a value. Stages collect them in lists and nothing is raised or printed before all are
-known; `CompileError` carries the list to whoever asked for the compilation.
+A diagnostic is a value. Stages collect them in lists and nothing is raised or printed before all
+are known; `CompileError` carries the list to whoever asked for the compilation.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ KeyPath = tuple[str | int, ...]
 class Diagnostic:
     """One problem at one place.
 
-    `line` and `column` are 1-based and count characters; `end_column` is exclusive; line 0 stands for
-    a file or directory as a whole. `source` is the line of text that the place is on, None where there
-    is nothing to show. `notes` say why it matters and what else takes part, `hints` are the ways out.
+    `line` and `column` are 1-based and count characters; `end_column` is exclusive; line 0 stands
+    for a file or directory as a whole. `source` is the line of text that the place is on, None
+    where there is nothing to show. `notes` say why it matters and what else takes part, `hints`
+    are the ways out.
     """
 
     code: str
@@ -46,13 +47,18 @@ class Diagnostic:
         lines = [f"{place}: {self.severity}[{self.code}]: {self.message}"]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  hint: {hint}" for hint in self.hints]
-        lines = [visible(mask(line)) for line in lines]
+        lines = [visible(mask(shorten(line))) for line in lines]
         if self.source is not None:
             lines[1:1] = snippet(self.line, self.column, self.end_column, mask(self.source))
         return "\n".join(lines)
 
 
 WIDTH = 100  # characters of a source line that are shown
+LONGEST = 400  # characters of a message
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 100]} ... {text[-80:]}"
 
 
 def snippet(line: int, column: int, end_column: int, source: str) -> list[str]:
@@ -91,7 +97,11 @@ def visible(text: str) -> str:
 
 # What tokens of well-known services look like.
 SECRET = re.compile(
-    r"\b(?:hf_|sk-|ghp_|github_pat_|glpat-|xox[bp]-|AKIA)(?=[A-Za-z0-9_-]{16})[A-Za-z0-9_-]+"
+    r"\b(?:hf_[A-Za-z0-9]{20,}"  # Hugging Face
+    r"|sk-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{20,}"  # OpenAI, Anthropic
+    r"|gh[opsu]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"  # GitHub, GitLab
+    r"|AKIA[0-9A-Z]{16})\b",  # AWS
+    re.ASCII,
 )
 
 
@@ -109,9 +119,9 @@ class CompileError(Exception):
 
 
 def sort(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """By place, then code; doubles (the same thing said twice of one place) are dropped."""
+    """By place; doubles (the same thing said twice of one place) are dropped."""
     unique = {(d.path, d.line, d.column, d.code, d.message): d for d in diagnostics}
-    return tuple(unique[key] for key in sorted(unique))
+    return tuple(sorted(unique.values(), key=lambda d: (d.path, d.line, d.column)))
 
 
 def at(

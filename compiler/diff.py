@@ -1,144 +1,207 @@
-"""What changes between two compiled specs: computed here as values, shown by `show`."""
+"""What changes between two compiled specs, as values; `diff_show` tells it to people."""
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import Compiled
+from .facts import DataFile
+from .language import extra, field_at
 from .load import Document
 from .plan import Value, leaves
+from .quote import toml
+from .spec import ResumeClass
+from .tree import is_array, is_table
 from .write import LOCK
 
-Absent = object()
+Kind = Literal["added", "removed", "changed"]
+Side = tuple[Document, Compiled]
+ABSENT: Any = object()
+NEW_RUN: ResumeClass = "new run"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A key that was added, removed or changed; or a value that changed because of one (derived)."""
+    """A key of the spec, a value of the plan, or the content of something that the spec names.
 
-    kind: Literal["added", "removed", "changed"]
+    `effect`: what the change means for checkpoints that exist; "" if the run stays the same, as
+    where a default is now written down. `remark`: what holds on the side that lacks the key, or
+    where a derived value comes from.
+    """
+
+    kind: Kind
     path: str
     old: Any
     new: Any
-    derived: str = ""  # where the new value comes from, for a value that the spec doesn't set
+    effect: ResumeClass | Literal[""] = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Difference:
+    """`keys` of the spec, `derived` values that follow, `contents` behind the same names."""
+
     keys: tuple[Change, ...]
     derived: tuple[Change, ...]
-    files: tuple[tuple[Literal["added", "removed", "changed"], str], ...]
+    contents: tuple[Change, ...]
+    files: tuple[tuple[Kind, str], ...]
+    num_same: int  # keys that both specs set alike
+
+    def __bool__(self) -> bool:
+        return bool(self.keys or self.derived or self.contents or self.files)
 
 
-def diff(old: tuple[Document, Compiled], new: tuple[Document, Compiled]) -> Difference:
-    """Compares two specs key by key, their plans value by value, and their files byte by byte."""
-    keys = tuple(_keys(dict(_flat(old[0].data)), dict(_flat(new[0].data))))
-    set_in_spec = {change.path for change in keys}
-    derived = tuple(
-        change
-        for change in _plan_changes(dict(leaves(old[1].plan)), dict(leaves(new[1].plan)))
-        if change.path not in set_in_spec and change.path != "summary"
+def diff(before: Side, after: Side) -> Difference:
+    """Compares two specs key by key, their plans value by value, their files byte by byte."""
+    plans = _values(before[1]), _values(after[1])
+    pairs = list(_leaves("", before[0].data, after[0].data))
+    settings = _by_key(plans[0]), _by_key(plans[1])
+    keys = [_key(path, old, new, *settings) for path, old, new in pairs if not _same(old, new)]
+    return Difference(
+        keys=tuple(keys),
+        derived=tuple(_derived(*plans, {change.path for change in keys})),
+        contents=tuple(_contents(before[1], after[1])),
+        files=tuple(_files(before[1], after[1])),
+        num_same=len(pairs) - len(keys),
     )
-    return Difference(keys, derived, tuple(_files(old[1], new[1])))
 
 
-def _flat(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(data, dict):
-        for key, value in data.items():  # pyright: ignore
-            yield from _flat(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(data, list) and data and isinstance(data[0], dict):
-        for index, value in enumerate(data):  # pyright: ignore
-            yield from _flat(value, f"{path}[{index}]")
+def _same(old: Any, new: Any) -> bool:
+    """1 and 1.0 are the same number, but 1 is not true."""
+    return isinstance(old, bool) == isinstance(new, bool) and old == new
+
+
+def _leaves(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every key of the two trees, with its values; ABSENT on a side that lacks it.
+
+    Lists are compared between what they have in common at their beginning and at their end.
+    """
+    if _are(is_table, old, new):
+        sides = [side if is_table(side) else {} for side in (old, new)]
+        for key in sorted(sides[0].keys() | sides[1].keys()):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _leaves(inner, *(side.get(key, ABSENT) for side in sides))
+    elif (is_array(old) and is_array(new)) or _are(_is_tables, old, new):
+        yield from _items(path, *(side if is_array(side) else [] for side in (old, new)))
     else:
-        yield path, data
+        yield path, old, new
 
 
-def _keys(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
-    for path in sorted(old.keys() | new.keys()):
-        before, after = old.get(path, Absent), new.get(path, Absent)
-        if before is Absent:
-            yield Change("added", path, None, after)
-        elif after is Absent:
-            yield Change("removed", path, before, None)
-        elif before != after or type(before) is not type(after):
-            yield Change("changed", path, before, after)
+def _are(kind: Any, old: Any, new: Any) -> bool:
+    return all(side is ABSENT or kind(side) for side in (old, new))
 
 
-def _plan_changes(old: dict[str, Value[Any]], new: dict[str, Value[Any]]) -> Iterator[Change]:
-    for path in sorted(old.keys() | new.keys()):
+def _is_tables(value: Any) -> bool:
+    return is_array(value) and all(is_table(item) for item in value)
+
+
+def _items(path: str, old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any, Any]]:
+    shorter = min(len(old), len(new))
+    start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
+    pairs = range(1, shorter - start + 1)
+    end = next((i - 1 for i in pairs if old[-i] != new[-i]), shorter - start)
+    for index in range(max(len(old), len(new))):
+        item = f"{path}[{index}]"
+        if index < start or len(old) == len(new):
+            yield from _leaves(item, old[index], new[index])
+        elif index < max(len(old), len(new)) - end:
+            rest = [s[index] if index < len(s) - end else ABSENT for s in (old, new)]
+            yield from _leaves(item, *rest)
+
+
+Values = dict[str, Value[Any]]
+
+
+def _values(compiled: Compiled) -> Values:
+    return dict(leaves(compiled.plan))
+
+
+def _by_key(plan: Values) -> Values:
+    """The plan's values by the key of the spec that decides them, or else by their own path."""
+    keys = {v.origin.detail: v for v in plan.values() if v.origin.kind in ("spec", "default")}
+    return {**plan, **keys}
+
+
+def _key(path: str, old: Any, new: Any, old_plan: Values, new_plan: Values) -> Change:
+    """The change of one key: what held without it, and what it does to checkpoints."""
+    kind: Kind = "added" if old is ABSENT else "removed" if new is ABSENT else "changed"
+    field = field_at(_language_path(path), "qlora")
+    default = None if field is None or field.is_required() else field.default
+
+    def holds(value: Any, plan: Values) -> Any:
+        if value is ABSENT and "[" in path:
+            return None  # items of a list have no defaults
+        if value is ABSENT:
+            return plan[path].value if path in plan else default
+        return value
+
+    before, after = holds(old, old_plan), holds(new, new_plan)
+    remark = {"added": f"was {toml(before)}", "removed": f"now {toml(after)}"}.get(kind, "")
+    if (before if kind == "added" else after) is None:
+        remark = ""
+    if _same(before, after):
+        remark = "as before"
+    effect = extra(field)["changes"] if field and not _same(before, after) else ""
+    values = (None if value is ABSENT else value for value in (old, new))
+    return Change(kind, path, *values, effect=effect, remark=remark)
+
+
+def _language_path(path: str) -> tuple[str, ...]:
+    return tuple(re.sub(r"\[\d+\]", "", path).split("."))
+
+
+def _derived(old: Values, new: Values, keys: set[str]) -> Iterator[Change]:
+    """Values of the plan that changed without being set by either spec."""
+    for path in sorted((old.keys() | new.keys()) - keys - {"summary"}):
         before, after = old.get(path), new.get(path)
         values = (before.value if before else None, after.value if after else None)
-        if values[0] != values[1] and not (after and after.origin.kind == "spec"):
-            kind = "added" if before is None else "removed" if after is None else "changed"
-            yield Change(kind, path, *values, derived=str(after.origin) if after else "")
+        set_here = any(value and value.origin.kind == "spec" for value in (before, after))
+        if set_here or values[0] == values[1]:
+            continue
+        kind: Kind = "added" if not before else "removed" if not after else "changed"
+        field = field_at(_language_path(path), "qlora")
+        effect = extra(field)["changes"] if field else ""
+        remark = str(after.origin) if after else ""
+        yield Change(kind, path, *values, effect=effect, remark=remark)
 
 
-def _files(
-    old: Compiled, new: Compiled
-) -> Iterator[tuple[Literal["added", "removed", "changed"], str]]:
-    for path in sorted(old.files.keys() | new.files.keys()):
+def _contents(old: Compiled, new: Compiled) -> Iterator[Change]:
+    """What changed behind names that stayed the same."""
+    for group, index in sorted(old.facts.files.keys() & new.facts.files.keys()):
+        before, after = old.facts.files[group, index], new.facts.files[group, index]
+        if before.path.name == after.path.name and before.sha256 != after.sha256:
+            effect = NEW_RUN if group == "train" else "resumable"
+            texts = (_content(before), _content(after))
+            yield Change("changed", f"data.{group}[{index}]", *texts, effect=effect)
+    models = old.facts.local_model, new.facts.local_model
+    if models[0] and models[1] and models[0].path.name == models[1].path.name:
+        digests = [f"sha256 {model.sha256[:8]}" for model in models if model]
+        if digests[0] != digests[1]:
+            yield Change("changed", "model.base", *digests, effect=NEW_RUN)
+
+
+def _content(file: DataFile) -> str:
+    rows = f"{file.rows:,} rows" if file.rows is not None else f"{file.size:,} bytes"
+    return f"{rows} (sha256 {file.sha256[:8]})"
+
+
+def _files(old: Compiled, new: Compiled) -> Iterator[tuple[Kind, str]]:
+    # The spec is what is compared in the first place, and the lock follows from all the others.
+    for path in sorted((old.files.keys() | new.files.keys()) - {"spec.toml", LOCK}):
         if path not in old.files:
             yield "added", path
         elif path not in new.files:
             yield "removed", path
-        elif _body(path, old) != _body(path, new):
+        elif body(old, path) != body(new, path):
             yield "changed", path
 
 
-def _body(path: str, compiled: Compiled) -> bytes:
-    """A file's content without what merely names the plan."""
-    from .render import plan_id
-
-    content = compiled.files[path].content
-    if path == LOCK:
-        return b""  # it follows from the others
-    return content.replace(plan_id(compiled.plan).encode(), b"")
+HEADER = re.compile(rb"Generated by ftc from .+ \(plan [0-9a-f]{8}\)\.")
 
 
-SIGN = {"added": "+", "removed": "-", "changed": "~"}
-
-
-def show(difference: Difference, old: Compiled, new: Compiled, *, files: bool) -> str:
-    """The difference for people; `files` adds a unified diff of every file."""
-    if not (difference.keys or difference.derived or difference.files):
-        return "No changes: both specs compile to the same run.\n"
-    lines = [_line(change) for change in difference.keys]
-    lines += [f"{_line(change)}  ({change.derived or 'follows'})" for change in difference.derived]
-    if difference.files:
-        lines += ["", "Files:"]
-        lines += [f"{SIGN[kind]} {path}" for kind, path in difference.files]
-    counts = {kind: sum(c.kind == kind for c in difference.keys) for kind in SIGN}
-    lines += [
-        "",
-        f"{counts['changed']} to change, {counts['added']} to add, {counts['removed']} to remove; "
-        f"{len(difference.derived)} derived.",
-    ]
-    if files:
-        for _, path in difference.files:
-            lines += ["", *_unified(path, old, new)]
-    return "\n".join(lines) + "\n"
-
-
-def _line(change: Change) -> str:
-    values = {
-        "added": _show(change.new),
-        "removed": _show(change.old),
-        "changed": f"{_show(change.old)} -> {_show(change.new)}",
-    }
-    return f"{SIGN[change.kind]} {change.path}  {values[change.kind]}"
-
-
-def _show(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _unified(path: str, old: Compiled, new: Compiled) -> list[str]:
-    def lines(compiled: Compiled) -> list[str]:
-        file = compiled.files.get(path)
-        return file.content.decode("utf-8", "replace").splitlines() if file else []
-
-    return list(difflib.unified_diff(lines(old), lines(new), f"a/{path}", f"b/{path}", lineterm=""))
+def body(compiled: Compiled, path: str) -> bytes:
+    """A file's content with a header that does not name the spec and the plan."""
+    return HEADER.sub(b"Generated by ftc.", compiled.files[path].content, count=1)

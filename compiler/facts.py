@@ -21,6 +21,7 @@ from .diagnostics import Diagnostic, at, guess
 from .load import Document
 from .presets import Architecture, ModelPreset, chat_templates, find_model, model_presets
 from .spec import Refused, Spec
+from .tree import is_table
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id"]
 
@@ -60,12 +61,19 @@ def gather(spec: Spec, document: Document) -> Facts:
     problems: list[Diagnostic] = []
     preset, local, architecture = None, None, None
     name, template = None, None
-    try:
-        with suppress(Refused):
+    base_known = False
+    with suppress(Refused):
+        try:
             preset, local, architecture = _model(spec, document)
-            name, template = _template(spec, document, preset, local)
-    except Unknown as problem:
-        problems.append(problem.diagnostic)
+            base_known = True
+        except Unknown as problem:
+            problems.append(problem.diagnostic)
+    with suppress(Refused):
+        try:
+            if base_known or spec.model.chat_template != "model":
+                name, template = _template(spec, document, preset, local)
+        except Unknown as problem:
+            problems.append(problem.diagnostic)
     files: dict[tuple[str, int], DataFile] = {}
     for group in ("train", "validation"):
         with suppress(Refused):
@@ -101,12 +109,12 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     try:
         content = config.read_bytes()
         data: Any = json.loads(content)
-        wrong = None if isinstance(data, dict) else "it is not a JSON object"
+        wrong = "it is not a JSON object"
     except OSError as error:
-        content, data, wrong = b"", {}, f"it can't be read: {error.strerror}"
+        content, data, wrong = b"", None, f"it can't be read: {error.strerror}"
     except (ValueError, RecursionError):
-        content, data, wrong = b"", {}, "it is not JSON"
-    if wrong:
+        content, data, wrong = b"", None, "it is not JSON"
+    if not is_table(data):
         message = f"{config} does not describe a model: {wrong}"
         hint = "copy the folder again from where it came"
         raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[hint]))
@@ -116,7 +124,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
 
     def number(key: str) -> int | None:
-        return data[key] if isinstance(data.get(key), int) else None
+        value = data.get(key)
+        return value if isinstance(value, int) else None
 
     return LocalModel(folder, digest), Architecture(
         model_type=str(data.get("model_type")),
@@ -129,7 +138,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
 def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
     presets = list(model_presets())
     hints = guess(base, presets) or [f"name a preset: {', '.join(presets)}"]
-    hints.append("or a Hub id (`org/name`), or a folder that holds config.json")
+    hints.append("or name a Hub id (`org/name`), or a folder that holds config.json")
     message = f'"{base}" is no preset, no Hub id and no model folder'
     with suppress(OSError):
         if path.is_dir():
@@ -189,7 +198,7 @@ def _own_template(folder: Path, document: Document) -> str | None:
         return _read(folder / "chat_template.jinja", document)
     with suppress(OSError, ValueError, RecursionError):
         config: Any = json.loads((folder / "tokenizer_config.json").read_bytes())
-        found = config.get("chat_template") if isinstance(config, dict) else None
+        found = config.get("chat_template") if is_table(config) else None
         return found if isinstance(found, str) else None
     return None
 
@@ -201,6 +210,7 @@ MARKS = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 def _read(file: Path, document: Document) -> str:
     """The text of a chat template, which must be Jinja."""
     line, message, text = 1, "the chat template is not UTF-8", ""
+    hint = "save the file as UTF-8"
     try:
         text = file.read_text("utf-8")
         Environment(extensions=["jinja2.ext.loopcontrols"]).parse(MARKS.sub("", text))
@@ -209,6 +219,7 @@ def _read(file: Path, document: Document) -> str:
         pass
     except TemplateSyntaxError as error:
         line, message = error.lineno, f"the chat template is not Jinja: {error.message}"
+        hint = f"mend it, or use one that ftc ships: {', '.join(chat_templates())}"
     lines = text.splitlines()
     source = lines[line - 1] if line <= len(lines) else None
     named = document.locate(TEMPLATE)
@@ -216,6 +227,14 @@ def _read(file: Path, document: Document) -> str:
     end = len(source) + 1 if source else 2
     raise Unknown(
         Diagnostic(
-            "bad-chat-template", message, str(file), line, 1, end, source=source, notes=(where,)
+            "bad-chat-template",
+            message,
+            str(file),
+            line,
+            1,
+            end,
+            source=source,
+            notes=(where,),
+            hints=(hint,),
         )
     )

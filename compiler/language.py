@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from .diagnostics import KeyPath
 from .spec import FORMS, Spec, Table
+from .tree import is_table
 
 METHODS = ("full", "lora", "qlora")
 
@@ -113,7 +114,7 @@ def describe(field: FieldInfo, item: bool = False, form: bool = True) -> str:
         return choice(_alternatives(get_args(lists[0])[0], form))
     forms = _forms(field.metadata) if form else []
     words = choice(forms or list(dict.fromkeys(_alternatives(annotation, form))))
-    unit = str(_extra(field).get("unit", ""))
+    unit = str(extra(field).get("unit", ""))
     if unit and words == "a whole number":
         words += f" of {unit}"
     return _limited(words, field.metadata)
@@ -124,9 +125,9 @@ def choice(words: list[str]) -> str:
     return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else words[0]
 
 
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    extra = field.json_schema_extra
-    return extra if isinstance(extra, dict) else {}
+def extra(field: FieldInfo) -> dict[str, Any]:
+    extra: Any = field.json_schema_extra
+    return extra if is_table(extra) else {}
 
 
 def _forms(metadata: Iterable[Any]) -> list[str]:
@@ -150,8 +151,13 @@ def _alternatives(annotation: Any, form: bool) -> list[str]:
         return [word for argument in arguments for word in _alternatives(argument, form)]
     if isinstance(annotation, type) and issubclass(annotation, Table):
         return ["a table"]
-    words = {bool: ["true", "false"], int: ["a whole number"], float: ["a number"], str: ["a text"]}
-    return words.get(annotation, [])
+    simple: dict[Any, list[str]] = {
+        bool: ["true", "false"],
+        int: ["a whole number"],
+        float: ["a number"],
+        str: ["a text"],
+    }
+    return simple.get(annotation, [])
 
 
 def _plural(annotation: Any) -> str:
@@ -171,6 +177,8 @@ def _limited(words: str, metadata: list[Any]) -> str:
         return f"{words} from {bounds['ge']} to {bounds['le']}"
     if "min_length" in bounds:
         return f"{words}, with at least one" if words.startswith("a list") else words
+    if "ge" in bounds and "lt" in bounds:
+        return f"{words}, at least {bounds['ge']} and less than {bounds['lt']}"
     texts = {"ge": "{} or more", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
     limits = [text.format(bounds[name]) for name, text in texts.items() if name in bounds]
     return f"{words}, {' and '.join(limits)}" if limits else words

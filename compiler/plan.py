@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value comes from. `detail`: a preset's name, or a derived value's formula."""
+    """Where a value comes from.
+
+    `detail`: the key (spec, default), the preset's name, or the formula.
+    """
 
     kind: Literal["spec", "default", "preset", "derived"]
     detail: str = ""

@@ -117,9 +117,26 @@ def call(function: str, arguments: list[str], indent: int) -> str:
     return f"{function}(\n{inside}{' ' * indent})"
 
 
+def argument(name: str, value: Value[Any], indent: int) -> str:
+    """A value behind `name=`, in a call that has a line for each argument with its origin."""
+    text = inline(value)
+    taken = indent + len(f"{name}={text},  # {origin(value)}")
+    if taken <= WIDTH or not isinstance(value.value, list):
+        return text
+    items = "".join(f"{' ' * (indent + 4)}{inline(item)},\n" for item in value.value)  # pyright: ignore
+    return f"[\n{items}{' ' * indent}]"
+
+
+def imports(module: str, names: list[str]) -> str:
+    """An import of names, as isort lays it out at its default width of 88 columns."""
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= 88:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
 FILTERS = {
     "py": py,
-    "inline": inline,
     "sh": sh,
     "name": name,
     "comment": comment,

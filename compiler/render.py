@@ -16,7 +16,7 @@ from .ds_config import ds_config
 from .facts import Facts
 from .plan import Plan, Value, leaves
 from .presets import resource
-from .resolve import plural
+from .summary import plural
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,10 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     attention = plan.model.attention
     own = attention.value == "segment_sdpa"  # transformers doesn't ship this one
     parts["attention"] = "attention.SEGMENT_SDPA" if own else quote.py(attention)
+    if plan.method.lora:
+        parts["target_modules"] = quote.argument(
+            "target_modules", plan.method.lora.target_modules, indent=12
+        )
     parts["base_list"] = _base_arguments(plan)
     parts["base_arguments"] = ", ".join(parts["base_list"])
     parts["batch_words"] = _batch_words(plan)
@@ -196,28 +200,32 @@ def _base_arguments(plan: Plan) -> list[str]:
     return arguments
 
 
-def _imports(plan: Plan) -> dict[str, str]:
+def _imports(plan: Plan) -> dict[str, Any]:
+    """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
     peft = ["LoraConfig", "get_peft_model"] if plan.method.lora else []
     peft += ["prepare_model_for_kbit_training"] if qlora else []
-    transformers = ["AutoModelForCausalLM", "AutoTokenizer"] + (
-        ["BitsAndBytesConfig"] if qlora else []
-    )
+    transformers = ["AutoModelForCausalLM", "AutoTokenizer"]
+    transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = ["checkpoint", "data", "distributed", "launch", "metrics"]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
     runtime += ["evaluate"] if plan.train.eval_every else []
     runtime += ["models"] if plan.model.package else []
     runtime += ["samples"] if plan.samples else []
-    peft_lines = [f"from peft import {', '.join(peft)}"] if peft else []
-    if plan.parallel.offload_optimizer.value:
-        peft_lines.insert(0, "from deepspeed.ops.adam import DeepSpeedCPUAdam")
-    lines = [f"from transformers import {', '.join(transformers)}"]
-    if plan.parallel.zero_stage.value == 3:
-        lines.append("from transformers.integrations import HfDeepSpeedConfig")
+    names = {
+        "deepspeed.ops.adam": ["DeepSpeedCPUAdam"] if plan.parallel.offload_optimizer.value else [],
+        "ftc.runtime": sorted(runtime),
+        "peft": peft,
+        "torch.nn.functional": ["cross_entropy"],
+        "transformers": transformers,
+        "transformers.integrations": ["HfDeepSpeedConfig"]
+        if plan.parallel.zero_stage.value == 3
+        else [],
+    }
+    cosine = plan.optim.lr_scheduler.value == "cosine"
     return {
-        "peft_imports": "\n".join(peft_lines),
-        "transformers_imports": "\n".join(lines),
-        "runtime_imports": f"from ftc.runtime import {', '.join(sorted(runtime))}",
+        "imports": "\n".join(quote.imports(m, n) for m, n in names.items() if n),
+        "math": bool(cosine or plan.optim.warmup_ratio or plan.train.num_epochs),
     }
 
 

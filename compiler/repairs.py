@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import re
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from .diagnostics import KeyPath, guess
-from .language import dotted, header, is_list, literals, models_in
+from .diagnostics import SECRET, KeyPath, guess
+from .language import METHODS, choice, dotted, header, is_list, literals, models_in
 from .quote import toml
+from .spec import Table
 
 # What others call the values that a key lists.
 WORDS = {
@@ -35,14 +37,17 @@ WORDS = {
 
 def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
     """The ways out of a wrong value for the key at `path`."""
+    if isinstance(given, str) and SECRET.search(given):
+        return ["remove it: a secret is named in a spec, never written down"]
     models = list(models_in(field.annotation))
     if models:
         title = header(dotted(tuple(part for part in path if isinstance(part, str))))
         first, key = next(iter(models[0].model_fields.items()))
         if isinstance(given, str) and (fits(key, given) or first == "kind"):
             return [f"write {title}, and below it `{first} = {toml(given)}`"]
-        each = ", once for each source" if is_list(field.annotation) else ""
-        return [f"open it with {title}{each}"]
+        if is_list(field.annotation):
+            return [f"write {title}, with two brackets, once for each source"]
+        return [f"write {title}, and its keys below it"]
     words = [word for word in literals(field.annotation) if isinstance(word, str)]
     if isinstance(given, str) and words:
         meant = WORDS.get(given.lower())
@@ -53,24 +58,30 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
     for value, remark in _candidates(given):
         if fits(field, [value] if isinstance(path[-1], int) else value):
             return [f"write `{name}{toml(value)}`{remark}"]
-    return []
+    if not name:
+        return ["remove it from the list"]
+    if field.is_required():
+        return [f"write {example(str(path[-1]), field)}"]
+    default = f" for the default: {toml(field.default)}" if field.default is not None else ""
+    return [f"write another value, or leave it out{default}"]
 
 
 def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
     """Other values that look like the given one, each with a remark."""
     if isinstance(given, str):
-        try:
+        with suppress(ValueError, RecursionError):
             yield tomllib.loads(f"value = {given.strip().lower()}")["value"], ", without quotes"
-        except (ValueError, RecursionError):
-            pass
         yield {"yes": True, "on": True, "no": False, "off": False}.get(given.lower()), ""
-        yield given.strip(), ""
-    elif isinstance(given, bool | int | float) and math.isfinite(given):
+        yield "".join(c for c in given if c.isprintable()).strip(), ""
+        yield re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-"), ""
+        yield given.replace(" ", "").upper(), ""
+        yield re.sub(r"[^A-Za-z0-9]+", "_", given).strip("_").upper(), ""
+    elif isinstance(given, bool | int | float) and abs(given) < 1e15:  # not nan, either
         if isinstance(given, float) and given.is_integer():
             yield int(given), ", without a decimal point"
         if given in (0, 1):
             yield bool(given), ""
-        if 1 <= given <= 100:
+        if 1 < given <= 100:
             yield given / 100, f": {given:g} percent"
         yield toml(given), ", in quotes"
     if not isinstance(given, list | dict):
@@ -79,20 +90,36 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
 
 def fits(field: FieldInfo, value: Any) -> bool:
     """Whether the key takes the value."""
-    config = ConfigDict(strict=True, allow_inf_nan=False)
+    annotation: Any = field.annotation
+    if field.metadata:
+        annotation = Annotated[(annotation, *field.metadata)]
     try:
-        annotation = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        TypeAdapter(annotation, config=config).validate_python(value)
+        config = ConfigDict(strict=True, allow_inf_nan=False)
+        TypeAdapter[Any](annotation, config=config).validate_python(value)
     except (ValidationError, PydanticUserError):
         return False
     return value is not None
 
 
-def example(field: FieldInfo, kind: str) -> str:
-    """A value for a hint: the first that the key lists, or the place for one."""
+def example(name: str, field: FieldInfo) -> str:
+    """How to set a key: to the first value that it lists, with the others; or to "..."."""
     words = literals(field.annotation)
-    if kind in words:
-        return toml(kind)
+    if set(words) <= set(METHODS) and words:
+        words = ["lora", *(word for word in METHODS if word != "lora")]
     if words:
-        return toml(words[0])
-    return '["..."]' if is_list(field.annotation) else '"..."'
+        others = f" (or {choice([toml(word) for word in words[1:]])})" if words[1:] else ""
+        return f"`{name} = {toml(words[0])}`{others}"
+    value = '["..."]' if is_list(field.annotation) else '"..."'
+    return f"`{name} = {value}`"
+
+
+def open_table(path: str, model: type[Table]) -> str:
+    """How to write a table that is missing, with the keys that it needs."""
+    needs = {name: key for name, key in model.model_fields.items() if key.is_required()}
+    needs = needs or dict([next(iter(model.model_fields.items()))])
+    for name, key in needs.items():
+        inner = list(models_in(key.annotation))
+        if inner:
+            return open_table(f"{path}.{name}", inner[0])
+    keys = [example(name, key) for name, key in needs.items()]
+    return f"add {header(path)}, and below it {' and '.join(keys)}"

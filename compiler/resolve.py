@@ -14,10 +14,10 @@ from .facts import Facts, is_file
 from .plan import Origin, Value
 from .presets import ACCELERATORS, method_preset
 from .spec import Lora, Qlora, Source, Spec
+from .summary import summary
 from .validate import Checked
 
 T = TypeVar("T")
-DEFAULT = Origin("default")
 
 # How much logits may differ between what was trained and what is exported, relative to the largest
 # logit: float32 leaves rounding only; merging into 8 or 11 bits of mantissa rounds every weight.
@@ -58,22 +58,25 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
 
 
 class _taker:
-    """Takes values out of a spec by dotted path, with their origin: the spec, or its default."""
+    """Takes values out of a spec by dotted path, with their origin: the spec, or its default.
+
+    `root`, found in the spec at `prefix`, is another table to start from.
+    """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def __call__(self, path: str, root: Any = None) -> Value[Any]:
+    def __call__(self, path: str, root: Any = None, prefix: str = "") -> Value[Any]:
         table: Any = self.spec if root is None else root
         *parents, key = path.split(".")
         for parent in parents:
             table = getattr(table, parent)
-        origin = Origin("spec") if key in table.model_fields_set else DEFAULT
-        return Value(getattr(table, key), origin)
+        kind = "spec" if key in table.model_fields_set else "default"
+        return Value(getattr(table, key), Origin(kind, prefix + path))
 
-    def given(self, path: str, root: Any = None) -> Value[Any] | None:
+    def given(self, path: str, root: Any = None, prefix: str = "") -> Value[Any] | None:
         """The same, but None for a value that says "not at all" (None, 0, false)."""
-        value = self(path, root)
+        value = self(path, root, prefix)
         return value if value.value else None
 
 
@@ -88,7 +91,7 @@ def _target(spec: Spec) -> str:
 def _model(spec: Spec, facts: Facts, take: _taker, spec_folder: str) -> p.ModelPlan:
     model, preset = spec.model, facts.preset
     package = preset.package if preset and model.source != "hub" else None
-    origin = Origin("preset", preset.name) if preset else Origin("spec")
+    origin = Origin("preset", preset.name) if preset else Origin("spec", "model.base")
     folder = str(PurePath(spec_folder, model.base)) if facts.local_model else None
     hub_id = None if package or folder else preset.hub_id if preset else model.base
     capable = (
@@ -120,7 +123,7 @@ def _model(spec: Spec, facts: Facts, take: _taker, spec_folder: str) -> p.ModelP
         if package
         else None,
         hub_id=Value(hub_id, origin) if hub_id else None,
-        folder=Value(folder, Origin("spec")) if folder else None,
+        folder=Value(folder, origin) if folder else None,
         revision=take.given("model.revision"),
         dtype=dtype,
         attention=attention,
@@ -170,14 +173,15 @@ def _data(
             file = _derived(names[group, index], f"a copy of {source.source}")
         elif is_file(source.source):
             file = _derived(str(PurePath(spec_folder, source.source)), "from the run directory")
+        at = f"data.{group}[{index}]."
         return p.SourcePlan(
             file=file,
-            hub=None if file else take("source", source),
-            format=take("format", source),
-            revision=take.given("revision", source),
-            subset=take.given("subset", source),
-            split=take.given("split", source),
-            max_samples=take.given("max_samples", source),
+            hub=None if file else take("source", source, at),
+            format=take("format", source, at),
+            revision=take.given("revision", source, at),
+            subset=take.given("subset", source, at),
+            split=take.given("split", source, at),
+            max_samples=take.given("max_samples", source, at),
         )
 
     return p.DataPlan(
@@ -231,7 +235,7 @@ def _train(spec: Spec, take: _taker) -> p.TrainPlan:
     epochs: Value[Any] | None = take.given("train.num_epochs")
     steps: Value[Any] | None = take.given("train.max_steps")
     if epochs is None and steps is None:
-        epochs = Value(1, DEFAULT)
+        epochs = Value(1, Origin("default", "train.num_epochs"))
     evaluates = bool(spec.data.validation or spec.data.validation_fraction)
     return p.TrainPlan(
         num_epochs=epochs,
@@ -332,33 +336,3 @@ def _deploy(spec: Spec, facts: Facts, take: _taker) -> p.DeployPlan:
         model_name=name,
         api_key_env=take.given("deploy.api_key_env"),
     )
-
-
-def summary(plan: p.Plan, facts: Facts) -> str:
-    """The run in two sentences, in numbers."""
-    kind = {"full": "Full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}[plan.method.kind.value]
-    files = [f for (group, _), f in facts.files.items() if group == "train"]
-    counted = [f.rows for f in files if f.rows is not None]
-    whole = len(counted) == len(plan.data.train)
-    what = f"{sum(counted):,} rows" if whole else plural(len(plan.data.train), "source")
-    batch, length = plan.batch.global_batch_size.value, plan.model.max_seq_length.value
-    unit = "packed sequence" if plan.data.packing.value else "sample"
-    long = plan.train.max_steps
-    epochs = plan.train.num_epochs
-    span = plural(long.value, "step") if long else plural(epochs.value if epochs else 1, "epoch")
-    world = plan.batch.world_size.value
-    accelerator = plan.hardware.accelerator
-    target = (
-        f"{world} x {accelerator.value}"
-        if accelerator
-        else ("the CPU, in one process" if world == 1 else f"the CPU, in {world} processes")
-    )
-    return (
-        f"{kind} of {plan.model.base.value} on {what}: {span}, {plural(batch, unit)} of at most\n"
-        f"{length:,} tokens a step, on {target}."
-    )
-
-
-def plural(number: int, noun: str, nouns: str | None = None) -> str:
-    """ "1 step", "1,000 steps"; `nouns` where the plural is not the noun with an s."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

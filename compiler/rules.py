@@ -1,7 +1,7 @@
 """What keys mean together: one named function for each rule. They judge and change nothing.
 
-A rule takes the spec, the facts and the document (for places) and yields diagnostics. The rules stand
-in `rules_hardware`, `rules_training` and `rules_sources`.
+A rule takes the spec, the facts and the document (for places) and yields diagnostics. The rules
+stand in `rules_hardware`, `rules_training` and `rules_sources`.
 """
 
 from __future__ import annotations

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from .diagnostics import Diagnostic, KeyPath, at, first_set, guess
+from .diagnostics import Diagnostic, KeyPath, at, first_set, nearest
 from .facts import Facts
+from .language import choice
 from .load import Document
-from .presets import ACCELERATORS, Accelerator
+from .presets import ACCELERATORS
 from .spec import Qlora, Spec
 
 DEVICE: KeyPath = ("hardware", "device")
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
+DTYPE: KeyPath = ("model", "dtype")
 STAGE: KeyPath = ("parallel", "zero_stage")
 
 
@@ -23,9 +26,10 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
     if total % unit == 0:
         return
     sizes = [str(size) for size in (total // unit * unit, (total // unit + 1) * unit) if size]
-    divisors = [d for d in range(min(micro, total), 0, -1) if total % (world * d) == 0]
     hints = [f"set train.global_batch_size to {' or '.join(sizes)}"]
-    hints += [f"or train.micro_batch_size to {divisors[0]}"] if divisors else []
+    share = min(micro, total // world)
+    smaller = (d for d in range(share, max(0, share - 10_000), -1) if total % (world * d) == 0)
+    hints += [f"or set train.micro_batch_size to {size}" for size in (next(smaller, None),) if size]
     keys: list[tuple[KeyPath, str]] = [
         (("train", "global_batch_size"), f"global_batch_size is {total}"),
         (("train", "micro_batch_size"), f"micro_batch_size is {micro}"),
@@ -33,18 +37,21 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         (("hardware", "nodes"), f"nodes is {nodes}"),
     ]
     place = first_set(document, *(path for path, _ in keys))
-    plural = "" if world == 1 else "s"
     yield at(
         document,
         place,
         "batch-arithmetic",
         f"a global batch of {total} sequences can't be shared out evenly",
         on="value",
-        why=f"{world} device{plural} x {micro} a micro-batch = {unit} in each pass, "
+        why=f"{_plural(world, 'device')} x {micro} a micro-batch = {unit} in each pass, "
         f"and {total} is no multiple of {unit}",
         others=[(path, text) for path, text in keys if path != place],
         hints=hints,
     )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -57,27 +64,155 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
                 document,
                 ACCELERATOR,
                 "conflict",
-                f'device = "cpu" has no accelerator, and this names {name}',
+                f"a CPU run has no accelerator, and this names {name}",
                 others=[(DEVICE, 'device is "cpu"')],
                 hints=["remove accelerator, to train on the CPU", 'or set device = "cuda"'],
             )
     elif name is None:
-        given = document.key(DEVICE) is not None
         message = "[hardware] has no `accelerator`, which a GPU run needs"
         hints = [f"set accelerator to one of {known}"]
-        hints += [] if given else ['or set device = "cpu"; left out, it is "cuda"']
+        hints += [] if document.key(DEVICE) else ['or set device = "cpu": left out, it is "cuda"']
         yield at(document, ACCELERATOR, "missing-key", message, why=why, hints=hints)
     elif name not in ACCELERATORS:
-        lower = {known.lower(): known for known in ACCELERATORS}
-        same = [f'did you mean "{lower[name.lower()]}"?'] if name.lower() in lower else []
-        same += [f'did you mean "{k}"?' for k in ACCELERATORS if k.split("-")[0] == name.upper()]
-        near = [hint for k in guess(name, lower) for hint in [k.replace(*_cased(k, lower))]]
+        similar = choice([f'"{other}"' for other in _similar(name)] or [""])
+        hints = [f"did you mean {similar}?"] if similar else []
+        hints += [] if similar else [f"ftc knows {known}"]
+        message = f'ftc does not know the accelerator "{name}"'
+        yield at(document, ACCELERATOR, "unknown-value", message, on="value", why=why, hints=hints)
+
+
+def _similar(name: str) -> list[str]:
+    """The accelerators that "a100" or "NVIDIA A100-80GB" may mean."""
+
+    def bare(text: str) -> str:
+        return re.sub(r"NVIDIA|TESLA|GEFORCE|[^A-Z0-9]", "", text.upper())
+
+    word = bare(name)
+    if len(word) > 1:
+        found = [k for k in ACCELERATORS if bare(k).startswith(word) or word.startswith(bare(k))]
+        if found:
+            return found
+    near = nearest(name.upper(), ACCELERATORS)
+    return [near] if near else []
+
+
+def dtype_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The target computes in the chosen dtype."""
+    dtype, device = spec.model.dtype, spec.hardware.device
+    accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")
+    if device == "cuda" and dtype == "bfloat16" and accelerator and not accelerator.bfloat16:
         yield at(
             document,
-            ACCELERATOR,
-            "unknown-value",
-            f'ftc does not know the accelerator "{name}"',
+            DTYPE,
+            "dtype-not-supported",
+            f"{spec.hardware.accelerator} does not compute in bfloat16",
             on="value",
-            why=why,
-            hints=[*(same or near), f"known are {known}"],
+            why="bfloat16 needs an NVIDIA GPU of the Ampere generation or newer",
+            others=[(ACCELERATOR, f'accelerator is "{spec.hardware.accelerator}"')],
+            hints=['set dtype = "float16"', 'or leave it to dtype = "auto"'],
+        )
+    if device == "cpu" and dtype == "float16":
+        yield at(
+            document,
+            DTYPE,
+            "dtype-not-supported",
+            "a CPU does not train in float16",
+            on="value",
+            others=[(DEVICE, 'device is "cpu"')],
+            hints=['set dtype = "float32"', 'or leave it to dtype = "auto"'],
+        )
+
+
+def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """flash_attention_2 runs on some GPUs, in some dtypes."""
+    if spec.model.attention != "flash_attention_2":
+        return
+    accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")
+    on_cpu = spec.hardware.device == "cpu"
+    if on_cpu or (accelerator and not accelerator.bfloat16):
+        yield at(
+            document,
+            ("model", "attention"),
+            "attention-not-supported",
+            "flash_attention_2 needs an Ampere GPU or newer, and the target is "
+            + ("a CPU" if on_cpu else str(spec.hardware.accelerator)),
+            on="value",
+            others=[(DEVICE, 'device is "cpu"')]
+            if on_cpu
+            else [(ACCELERATOR, f'accelerator is "{spec.hardware.accelerator}"')],
+            hints=['set attention = "segment_sdpa"', 'or leave it to attention = "auto"'],
+        )
+    elif spec.model.dtype == "float32":
+        yield at(
+            document,
+            ("model", "attention"),
+            "attention-not-supported",
+            "flash_attention_2 computes in bfloat16 and float16 only",
+            on="value",
+            others=[(DTYPE, 'dtype is "float32"')],
+            hints=['set dtype = "auto"', 'or attention = "segment_sdpa"'],
+        )
+
+
+def zero_fits_method(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Stage 3 shares out the weights of the base, which must allow it."""
+    if spec.parallel.zero_stage == 3 and isinstance(spec.method, Qlora):
+        yield at(
+            document,
+            STAGE,
+            "zero-stage",
+            "ZeRO stage 3 can't share out a 4-bit base",
+            on="value",
+            why="stage 3 splits each weight among the devices; bitsandbytes' 4-bit weights "
+            "can't be split",
+            others=[(("method", "kind"), 'kind is "qlora"')],
+            hints=["set zero_stage = 2", 'or method.kind = "lora"'],
+        )
+
+
+def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """What DeepSpeed can offload, from where, at which stage."""
+    stage, set_to = spec.parallel.zero_stage, f"zero_stage is {spec.parallel.zero_stage}"
+    wanted = {
+        "offload_params": (spec.parallel.offload_params, (3,), "stage 3", "the parameters"),
+        "offload_optimizer": (
+            spec.parallel.offload_optimizer,
+            (None, 1, 2, 3),
+            "stages 1, 2 and 3",
+            "the optimizer",
+        ),
+    }
+    for key, (offloads, stages, names, what) in wanted.items():
+        path = ("parallel", key)
+        if offloads and spec.hardware.device == "cpu":
+            yield at(
+                document,
+                path,
+                "conflict",
+                f"a CPU run can't offload {what}: all is in the host's memory already",
+                others=[(DEVICE, 'device is "cpu"')],
+                hints=[f"remove parallel.{key}"],
+            )
+        elif offloads and stage not in stages:
+            yield at(
+                document,
+                path,
+                "zero-stage",
+                f"ZeRO offloads {what} in {names} only",
+                others=[(STAGE, set_to)],
+                hints=[f"set zero_stage = {stages[-1]}", f"or {key} = false"],
+            )
+
+
+def engine_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The server runs on the target."""
+    if spec.deploy.engine == "lmdeploy" and spec.hardware.device == "cpu":
+        yield at(
+            document,
+            ("deploy", "engine"),
+            "engine-not-supported",
+            "lmdeploy serves on GPUs only, and the target is a CPU",
+            on="value",
+            others=[(DEVICE, 'device is "cpu"')],
+            hints=['set engine = "transformers"', 'or leave it to engine = "auto"'],
         )

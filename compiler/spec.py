@@ -271,10 +271,7 @@ class Samples(Table):
 
     prompts: list[Text] = key(help="What the model is asked.", min_length=1, changes="cosmetic")
     every: int | None = key(
-        None,
-        help="Every so many steps. Unset: before and after training only.",
-        ge=1,
-        changes="cosmetic",
+        None, help="Every so many steps. Unset: before and after.", ge=1, changes="cosmetic"
     )
     system: Text | None = key(
         None, help="The system message before each prompt.", changes="cosmetic"
@@ -298,11 +295,7 @@ class Chat(Table):
         0.0, help="0: always the likeliest token.", ge=0, le=5, changes="cosmetic"
     )
     top_p: float = key(
-        1.0,
-        help="Sample from the likeliest tokens that make up this share.",
-        gt=0,
-        le=1,
-        changes="cosmetic",
+        1.0, help="Draw from the likeliest tokens of this share.", gt=0, le=1, changes="cosmetic"
     )
     repetition_penalty: float = key(
         1.0, help="Above 1: tokens seen before are less likely.", gt=0, le=10, changes="cosmetic"
@@ -332,15 +325,15 @@ class Spec(Table):
     """One fine-tuning run."""
 
     name: str = key(
-        help="The run's name: letters, digits, `.`, `_`, `-`.",
+        help="The run's name, and that of its directory.",
         pattern=NAME,
         max_length=100,
         changes="cosmetic",
     )
     seed: int = key(42, help="Seed of everything that is random.", ge=0, lt=2**31)
     model: Model = Field(description="The model that is tuned.")
-    method: Method = Field(description="What is trained of it.")
-    data: Data = Field(description="What it is trained on.")
+    method: Method = Field(description="What is trained of the model.")
+    data: Data = Field(description="What the model is trained on.")
     optim: Optim = table(Optim, help="The optimizer and its schedule.")
     train: Train = table(Train, help="How long, in what batches.")
     hardware: Hardware = Field(description="The compile target.")

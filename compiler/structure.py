@@ -5,6 +5,7 @@ pydantic decides whether a value is right; the words are made here, from the mod
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -13,10 +14,21 @@ from pydantic_core import ErrorDetails
 
 from . import repairs, unknown_keys
 from .diagnostics import Diagnostic, KeyPath, at, nearest
-from .language import METHODS, describe, dotted, field_at, header, literals, model_at, models_in
+from .language import (
+    METHODS,
+    choice,
+    describe,
+    dotted,
+    field_at,
+    header,
+    literals,
+    model_at,
+    models_in,
+)
 from .load import Document
 from .quote import toml
 from .spec import Spec
+from .tree import has, is_table
 
 LIMITS = {
     "greater_than",
@@ -48,6 +60,10 @@ def check(document: Document) -> tuple[Spec | None, dict[KeyPath, Diagnostic]]:
         # Of a union's complaints, one about an item says more than "this is no list".
         if not any(len(other) > len(path) and other[: len(path)] == path for other in found):
             problems[path] = _problem(document, path, details, kind)
+    for path in [path for path, problem in problems.items() if problem.code == "unknown-key"]:
+        meant = unknown_keys.meant(path)
+        if meant in problems and problems[meant].code.startswith("missing-"):
+            del problems[meant]  # it is here, under another name
     return None, problems
 
 
@@ -55,9 +71,9 @@ def _method(document: Document) -> tuple[dict[str, Any], str, dict[KeyPath, Diag
     """The data with a kind of method that is known; that kind; what was wrong with it."""
     path = ("method", "kind")
     table: Any = document.data.get("method")
-    if not isinstance(table, dict):
+    if not is_table(table):
         return document.data, "qlora", {}
-    given: Any = table.get("kind")  # pyright: ignore[reportUnknownMemberType]
+    given = table.get("kind")
     if given in METHODS:
         return document.data, given, {}
     kind = (nearest(given.lower(), METHODS) if isinstance(given, str) else None) or "qlora"
@@ -73,9 +89,7 @@ def _path(data: Any, detail: ErrorDetails) -> KeyPath:
     """pydantic's location without the branches of unions that it names in between."""
     path: list[str | int] = []
     for part in detail["loc"]:
-        inside = part in data if isinstance(data, dict) else False
-        inside |= isinstance(data, list) and isinstance(part, int) and part < len(data)  # pyright: ignore[reportUnknownArgumentType]
-        if inside:
+        if has(data, part):
             data = data[part]
             path.append(part)
         elif detail["type"] == "missing" and part == detail["loc"][-1] and isinstance(part, str):
@@ -92,7 +106,7 @@ def _problem(
     if "extra_forbidden" in types:
         return unknown_keys.explain(document, path, kind)
     for part in path:
-        if isinstance(given, dict) and part not in given:
+        if not has(given, part):
             return _missing(document, path, kind)
         given = given[part]
     listed = literals(field.annotation) if field else []
@@ -105,22 +119,24 @@ def _problem(
     return _wrong_value(document, path, given, code, kind)
 
 
-def _wrong_value(
-    document: Document, path: KeyPath, given: Any, code: str, kind: str
-) -> Diagnostic:
+def _wrong_value(document: Document, path: KeyPath, given: Any, code: str, kind: str) -> Diagnostic:
     field = field_at(path, kind)
     assert field is not None  # only keys of the language have values to judge
     expected = describe(field, item=isinstance(path[-1], int), form=code == "bad-form")
+    if path == ("method", "kind"):
+        expected = choice([f'"{method}"' for method in METHODS])
     message = f"`{dotted(path)}` must be {expected}, not {_show(given)}"
     if given in ("", []):
-        message = f"`{dotted(path)}` is empty; it must be {expected}"
+        code, message = "out-of-range", f"`{dotted(path)}` is empty"
+    elif isinstance(given, float) and not math.isfinite(given):
+        message = message.replace("a number", "a finite number")
     return at(
         document,
         path,
         code,
         message,
         on="value",
-        why="" if isinstance(path[-1], int) else f"{path[-1]}: {field.description}",
+        why="" if isinstance(path[-1], int) else f"`{path[-1]}`: {field.description}",
         hints=repairs.hints(path, field, given),
     )
 
@@ -138,10 +154,14 @@ def _missing(document: Document, path: KeyPath, kind: str) -> Diagnostic:
     models = list(models_in(field.annotation))
     if models:
         title = header(dotted(path))
-        first, key = next(iter(models[0].model_fields.items()))
-        hint = f"add {title}, and below it `{first} = {repairs.example(key, kind)}`"
-        what = f"the spec has no table {title}"
-        return at(document, path, "missing-table", what, why=f"{title}: {field.description}", hints=[hint])
+        return at(
+            document,
+            path,
+            "missing-table",
+            f"the spec has no table {title}, which it needs",
+            why=f"{title}: {field.description}",
+            hints=[repairs.open_table(dotted(path), models[0])],
+        )
     model = model_at(path[:-1], kind)
     table = header(dotted(tuple(part for part in path[:-1] if isinstance(part, str))))
     assert model is not None
@@ -150,6 +170,6 @@ def _missing(document: Document, path: KeyPath, kind: str) -> Diagnostic:
         path,
         "missing-key",
         f"{table} has no `{word}`, which it needs",
-        why=f"{word}: {field.description}",
-        hints=[f"add `{word} = {repairs.example(field, kind)}`"],
+        why=f"`{word}`: {field.description}",
+        hints=[f"add {repairs.example(word, field)}"],
     )

@@ -1,8 +1,9 @@
 """Document -> Spec, or every problem that it has.
 
-`structure` checks tables, keys and types, `rules` what keys mean together. A document with structural
-problems is judged by the rules as well: what was refused is left out, and a rule that asks for it says
-nothing. So one run shows all. Nothing here fills in or changes a value of a spec that is handed on.
+`structure` checks tables, keys and types, `rules` what keys mean together. A document with
+structural problems is judged by the rules as well: what was refused is left out, and a rule that
+asks for it says nothing. So one run shows all. Nothing here fills in or changes a value of a spec
+that is handed on.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from . import structure
-from .diagnostics import CompileError, Diagnostic, KeyPath
+from . import structure, unknown_keys
+from .diagnostics import CompileError, Diagnostic, KeyPath, sort
 from .facts import Facts, gather
 from .language import METHODS, method, models_in
 from .load import Document
 from .rules import RULES
 from .spec import Refused, Spec, Table
+from .tree import is_array
 
 T = TypeVar("T", bound=Table)
 
@@ -45,10 +47,10 @@ def validate(document: Document) -> Checked:
     for rule in RULES:
         with suppress(Refused):  # raised only in a spec of which something was refused
             for diagnostic in rule(spec, facts, document):
-                found.append(diagnostic)  # noqa: PERF402 - what came before stays
+                found.append(diagnostic)  # what came before a Refused stays
     if any(diagnostic.severity == "error" for diagnostic in found):
         raise CompileError(found)
-    return Checked(spec, facts, tuple(found))
+    return Checked(spec, facts, sort(found))
 
 
 def _empty(document: Document) -> Diagnostic:
@@ -64,7 +66,9 @@ def _empty(document: Document) -> Diagnostic:
 def _refused(problems: dict[KeyPath, Diagnostic]) -> set[KeyPath]:
     """The keys that can't be relied on. A list is refused as a whole with one of its items."""
     refused: set[KeyPath] = set()
-    for path in problems:
+    for path, problem in problems.items():
+        if problem.code == "unknown-key":
+            refused |= {meant} if (meant := unknown_keys.meant(path)) else set()
         while path and isinstance(path[-1], int):
             path = path[:-1]
         refused.add(path)
@@ -86,16 +90,15 @@ def _what_is_left(
             models = [method(kind)] if kind in METHODS else []
             if not models:
                 continue
-        if models and isinstance(value, list):
-            items: list[Any] = value
+        if models and is_array(value):
             values[name] = [
                 _what_is_left(models[0], item, (*here, number), refused)
-                for number, item in enumerate(items)
+                for number, item in enumerate(value)
             ]
         else:
             values[name] = _what_is_left(models[0], value, here, refused) if models else value
     table = model.model_construct(**values)  # the other keys have their defaults
     for name in model.model_fields:
         if (*path, name) in refused:
-            table.__dict__.pop(name, None)
+            vars(table).pop(name, None)
     return table

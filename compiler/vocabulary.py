@@ -1,6 +1,6 @@
 """What other tools call the keys of a spec, so that an unknown key gets an answer.
 
-A word has one meaning here: the key that does what it does elsewhere, or a sentence where no key does.
+A word has one meaning here: the key that does the same, or a sentence where no key does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ ELSEWHERE = {
     "model.dtype": "torch_dtype bf16 fp16 precision mixed_precision",
     "model.attention": "attn_implementation flash_attn flash_attention use_flash_attention",
     "model.chat_template": "template prompt_template template_type",
-    "model.max_seq_length": "max_length max_len cutoff_len sequence_len max_seq_len seq_len block_size",
+    "model.max_seq_length": "max_length cutoff_len sequence_len max_seq_len seq_len block_size",
     "model.gradient_checkpointing": "activation_checkpointing enable_activation_checkpointing",
     "method.kind": "adapter finetuning_type tuner_type train_type load_in_4bit load_in_8bit",
     "method.rank": "r lora_r lora_rank",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -16,8 +15,10 @@ from .facts import Facts
 from .plan import Plan, leaves
 from .presets import resource
 from .render import File, Files, plan_id
+from .tree import is_table
 
 LOCK = "ftc.lock"
+PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
 
 
 def tool_version() -> str:
@@ -42,8 +43,11 @@ def runtime_sha256() -> str:
     return digest.hexdigest()
 
 
-def lock(plan: Plan, facts: Facts, files: Files, spec_name: str) -> File:
-    """ftc.lock: the plan with its origins, the facts, the versions, and a digest for every file."""
+def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str) -> File:
+    """ftc.lock: the plan with its origins, the facts, the versions, and a digest for every file.
+
+    `spec_path`: the way from the run directory to the spec, whose text was `spec_text`.
+    """
     sources = [*((("train", i), s) for i, s in enumerate(plan.data.train))]
     sources += [(("validation", i), s) for i, s in enumerate(plan.data.validation)]
     data: list[dict[str, Any]] = []
@@ -72,7 +76,7 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_name: str) -> File:
     content = {
         "ftc": tool_version(),
         "runtime": {"version": tool_version(), "sha256": runtime_sha256()},
-        "spec": {"file": spec_name, "sha256": sha256(files["spec.toml"].content)},
+        "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
         "plan_id": plan_id(plan),
         "plan": {
             path: {"value": value.value, "origin": str(value.origin)}
@@ -84,79 +88,114 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_name: str) -> File:
     return File((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_lock(folder: Path) -> dict[str, Any] | None:
+def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
     """The lock of a run directory, or None if it has none that can be read."""
     try:
-        found = json.loads((folder / LOCK).read_text("utf-8"))
-        return found if isinstance(found.get("files"), dict) else None
-    except (OSError, ValueError, AttributeError):
+        found: Any = json.loads((folder / name).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    return found if is_table(found) and is_table(found.get("files")) else None
+
+
+def _digests(folder: Path) -> dict[str, set[str]]:
+    """The generated files of a run directory with the digests that they may have.
+
+    Two where a compilation was stopped halfway: its lock is still pending, beside the last one.
+    """
+    digests: dict[str, set[str]] = {}
+    for lock_name in (LOCK, PENDING):
+        found = read_lock(folder, lock_name)
+        files: dict[str, Any] = found["files"] if found else {}
+        for name, digest in files.items():
+            if not Path(name).is_absolute() and ".." not in Path(name).parts:
+                digests.setdefault(name, set()).add(str(digest))
+    return digests
 
 
 def edited(folder: Path) -> list[str]:
-    """Generated files that were edited since they were generated, by the lock of their directory."""
-    found = read_lock(folder)
-    if found is None:
-        return []
-    names: list[str] = []
-    for name, digest in found["files"].items():
-        path = folder / name
-        if path.is_file() and sha256(path.read_bytes()) != digest:
-            names.append(name)
-    return sorted(names)
+    """Generated files that were edited since they were generated, by the directory's lock."""
+    return sorted(
+        name
+        for name, digests in _digests(folder).items()
+        if (folder / name).is_file() and sha256((folder / name).read_bytes()) not in digests
+    )
 
 
 def write(files: Files, folder: Path, *, force: bool = False) -> list[str]:
     """Writes the files; returns the names of those that are new or changed.
 
-    A new directory is built beside its place and renamed, so that it is there whole or not at all. An
-    existing run directory keeps what running it produced: each generated file is replaced by a rename, the
-    lock last. Raises CompileError if a file was edited (unless `force`), or `folder` is something else.
+    A new directory is built beside its place and renamed, so that it is there whole or not at all.
+    An existing run directory keeps what running it produced: each generated file is replaced by a
+    rename, the lock last. Raises CompileError if a file was edited (unless `force`), if `folder` is
+    something else, or can't be written.
     """
-    _refuse(files, folder, force)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        for name, file in files.items():
-            path = staging / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.content)
-            path.chmod(0o755 if file.executable else 0o644)
-        staging.chmod(0o755)
-        if not folder.exists():
-            staging.rename(folder)
-            return list(files)
-        return _replace(files, staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _refuse(files, folder, force)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            return _write(files, staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        message = f"can't be written ({error.strerror}{where})"
+        hint = "choose another directory with -o, or make this one writable"
+        raise CompileError([_problem("bad-output", message, folder, hint)]) from None
+
+
+def _write(files: Files, staging: Path, folder: Path) -> list[str]:
+    for name, file in files.items():
+        path = staging / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(0o755 if file.executable else 0o644)
+    staging.chmod(0o755)
+    if not folder.exists():
+        staging.rename(folder)
+        return list(files)
+    return _replace(files, staging, folder)
 
 
 def _replace(files: Files, staging: Path, folder: Path) -> list[str]:
-    previous = read_lock(folder)
-    changed: list[str] = []
-    for name in sorted(files, key=lambda name: name == LOCK):
-        target = folder / name
-        if target.is_file() and target.read_bytes() == files[name].content:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staging / name, target)
-        changed.append(name)
-    for name in previous["files"] if previous else []:
-        if name not in files and (folder / name).is_file():
-            (folder / name).unlink()
-            changed.append(name)
-    return changed
+    """Moves what is new or changed into the directory, and removes what is no longer generated."""
+    stale = [name for name in _digests(folder) if name not in files and (folder / name).is_file()]
+    changed = [name for name in files if _differs(staging / name, folder / name)]
+    if changed or stale:
+        shutil.copyfile(staging / LOCK, staging / PENDING)
+        (staging / PENDING).replace(folder / PENDING)
+    for name in sorted(changed, key=lambda name: name == LOCK):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(folder / name)
+    for name in stale:
+        (folder / name).unlink()
+    (folder / PENDING).unlink(missing_ok=True)
+    return changed + stale
+
+
+def _differs(new: Path, old: Path) -> bool:
+    return (
+        not old.is_file()
+        or old.read_bytes() != new.read_bytes()
+        or old.stat().st_mode & 0o100 != new.stat().st_mode & 0o100
+    )
 
 
 def _refuse(files: Files, folder: Path, force: bool) -> None:
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise CompileError(
-            [_problem("bad-output", "this is a link or a file, not a directory", folder)]
-        )
+    """Raises CompileError where writing would leave the directory, or destroy somebody's work."""
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            message = f"{place} is a file, so no run can be written there"
+            hint = "choose another directory with -o"
+            raise CompileError([_problem("bad-output", message, folder, hint)])
+    if folder.is_symlink():
+        message = "this is a symbolic link, and a run is not written through one"
+        hint = f"name what it points to: {folder.readlink()}"
+        raise CompileError([_problem("bad-output", message, folder, hint)])
     if not folder.is_dir():
         return
     if read_lock(folder) is None and any(folder.iterdir()) and not force:
-        message = "the directory is not empty and holds no run of ftc"
+        message = "the directory is not empty, and no run of ftc"
         hints = ("choose another directory with -o", "or write into it all the same with --force")
         raise CompileError([_problem("bad-output", message, folder, *hints)])
     for name in files:
@@ -164,16 +203,26 @@ def _refuse(files: Files, folder: Path, force: bool) -> None:
             if part == folder:
                 break
             if part.is_symlink():
-                message = f"{name} would be written through a symbolic link"
-                raise CompileError([_problem("bad-output", message, folder)])
-    touched = edited(folder)
+                link = part.relative_to(folder)
+                message = f"{link} is a symbolic link, and {name} would be written through it"
+                hint = f"remove the link {part}"
+                raise CompileError([_problem("bad-output", message, folder, hint)])
+    known = _digests(folder)
+    touched = [*edited(folder), *(name for name in files if name not in (*known, LOCK))]
+    touched = [name for name in touched if _is_work(files, folder, name)]
     if touched and not force:
-        message = f"edited since it was generated: {', '.join(touched)}"
+        message = f"edited since it was generated: {', '.join(sorted(touched))}"
         hints = (
-            "move your changes into the spec, or keep them in git",
-            "overwrite them with --force",
+            "move the change into the spec, or keep it in git",
+            "then let ftc overwrite it with --force",
         )
         raise CompileError([_problem("edited", message, folder, *hints)])
+
+
+def _is_work(files: Files, folder: Path, name: str) -> bool:
+    """Whether the file holds something that this compilation would not write itself."""
+    path = folder / name
+    return path.is_file() and not (name in files and path.read_bytes() == files[name].content)
 
 
 def _problem(code: str, message: str, folder: Path, *hints: str) -> Diagnostic:

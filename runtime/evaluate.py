@@ -11,12 +11,12 @@ from .tokens import Sample
 
 def loss(
     engine: torch.nn.Module,
-    forward: Callable[[data.Batch], torch.Tensor],
+    forward: Callable[[torch.nn.Module, data.Batch], torch.Tensor],
     samples: Sequence[Sample],
     max_seq_length: int,
     device: str,
 ) -> float:
-    """Mean loss in nats a token. `forward` gives the logits (K, vocabulary) of a batch.
+    """Mean loss in nats a token. `forward` gives the logits (K, vocabulary) of a batch by a model.
 
     Each rank takes every n-th sequence; a rank that runs out goes on with empty batches, as the ranks
     of a partitioned model must call it equally often. Nothing of training changes.
@@ -30,7 +30,7 @@ def loss(
         for first in range(0, len(sequences), ranks):
             mine = sequences[first + rank] if first + rank < len(sequences) else []
             batch = data.batch([samples[number] for number in mine], device)
-            loss_sum += cross_entropy(forward(batch).float(), batch.targets, reduction="sum").item()
+            loss_sum += cross_entropy(forward(engine, batch).float(), batch.targets, reduction="sum").item()
             tokens += len(batch.targets)
     engine.train(training)
     loss_sum, tokens = distributed.total([loss_sum, tokens])

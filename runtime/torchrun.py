@@ -16,8 +16,8 @@ if __name__ == "__main__":
     try:
         run(get_args_parser().parse_args())
     except ChildFailedError as error:
-        _, first = error.get_first_failure()
-        print(f"train.py stopped: rank {first.global_rank} ended with code {first.exitcode}.", file=sys.stderr)
+        rank, first = error.get_first_failure()
+        print(f"train.py stopped: rank {rank} ended with code {first.exitcode}.", file=sys.stderr)
         sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
     except SignalException as error:
         print(f"Stopped by {error.sigval.name}.", file=sys.stderr)

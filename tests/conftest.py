@@ -29,7 +29,7 @@ source = "rows.jsonl"
 format = "messages"
 [optim]
 learning_rate = 5e-3
-warmup_steps = 2
+warmup_ratio = 0.3
 [train]
 max_steps = 6
 global_batch_size = 8

@@ -10,12 +10,12 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "meta-llama/Meta-Llama-3-8B-Instruct"  # preset llama-3-8b-instruct
+REVISION = "5f0b02c75b57c5855da9ae460ce51323ea669d8a"  # spec
 SYSTEM = None  # default
 SETTINGS = {
     "max_new_tokens": 512,  # default
@@ -53,7 +53,7 @@ def main():
         adapter=str(adapter) if use_adapter else None,
         device="cuda",
         dtype=torch.bfloat16,
-        revision=None if use_merged else "5f0b02c75b57c5855da9ae460ce51323ea669d8a",
+        revision=None if use_merged else REVISION,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")

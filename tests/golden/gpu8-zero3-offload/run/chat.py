@@ -10,12 +10,12 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
+REVISION = "a09a35458c702b33eeacc393d103063234e8bc28"  # spec
 SYSTEM = None  # default
 SETTINGS = {
     "max_new_tokens": 512,  # default
@@ -51,7 +51,7 @@ def main():
         adapter=str(adapter) if use_adapter else None,
         device="cuda",
         dtype=torch.bfloat16,
-        revision=None if use_merged else "a09a35458c702b33eeacc393d103063234e8bc28",
+        revision=None if use_merged else REVISION,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")

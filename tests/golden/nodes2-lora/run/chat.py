@@ -10,12 +10,12 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "mistralai/Mistral-7B-Instruct-v0.3"  # spec
+REVISION = "e0bc86c23ce5aae1db576c8cca6f06f1f73af2db"  # spec
 SYSTEM = None  # default
 SETTINGS = {
     "max_new_tokens": 512,  # default
@@ -51,7 +51,7 @@ def main():
         adapter=str(adapter) if use_adapter else None,
         device="cuda",
         dtype=torch.bfloat16,
-        revision=None if use_merged else "e0bc86c23ce5aae1db576c8cca6f06f1f73af2db",
+        revision=None if use_merged else REVISION,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")

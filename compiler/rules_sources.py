@@ -1,0 +1,164 @@
+"""Rules about what the spec refers to: model, data, and what must not stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .diagnostics import SECRET, Diagnostic, KeyPath, at, guess, mask
+from .facts import Facts, is_file, is_hub_id
+from .load import Document
+from .spec import Lora, Source, Spec
+
+GROUPS = ("train", "validation")
+BASE: KeyPath = ("model", "base")
+REVISION: KeyPath = ("model", "revision")
+
+
+def length_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """No position beyond those that the model knows."""
+    limit, length = (
+        facts.architecture.max_position if facts.architecture else None,
+        spec.model.max_seq_length,
+    )
+    if limit is not None and length > limit:
+        path: KeyPath = ("model", "max_seq_length")
+        yield at(
+            document,
+            path if document.key(path) else BASE,
+            "too-long-for-model",
+            f"sequences of {length} tokens are longer than {spec.model.base} can take: {limit}",
+            on="value",
+            why="beyond the positions that a model was made for, its output is noise",
+            hints=[
+                f"set max_seq_length to {limit} or less",
+                "or choose a base with more positions",
+            ],
+        )
+
+
+def targets_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Every name in target_modules is a linear layer of the architecture."""
+    linears = facts.architecture.linears if facts.architecture else None
+    if not isinstance(spec.method, Lora) or not linears:
+        return
+    names = spec.method.target_modules
+    for index, name in enumerate(names if isinstance(names, list) else []):
+        if name not in linears:
+            yield at(
+                document,
+                ("method", "target_modules", index),
+                "unknown-module",
+                f'{spec.model.base} has no linear layer "{name}", so no adapter can go there',
+                on="value",
+                hints=[*guess(name, linears), f"it has {', '.join(linears)}"],
+            )
+
+
+def _sources(spec: Spec) -> Iterator[tuple[KeyPath, Source]]:
+    for group in GROUPS:
+        for index, source in enumerate(getattr(spec.data, group)):
+            yield ("data", group, index), source
+
+
+def source_keys_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """revision, subset and split are for data sets of the Hub."""
+    for path, source in _sources(spec):
+        for key in ("revision", "subset", "split"):
+            if is_file(source.source) and getattr(source, key) is not None:
+                yield at(
+                    document,
+                    (*path, key),
+                    "conflict",
+                    f"`{key}` is for data sets of the Hub, and {source.source} is a file",
+                    others=[((*path, "source"), f'source is "{source.source}"')],
+                    hints=[f"remove {key}"],
+                )
+
+
+def data_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A data set of the Hub has a revision."""
+    for path, source in _sources(spec):
+        if is_hub_id(source.source) and source.revision is None:
+            yield _unpinned(document, (*path, "source"), source.source)
+
+
+def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """`source` chooses where a preset's weights come from."""
+    model, preset, path = spec.model, facts.preset, ("model", "source")
+    others = [(BASE, f'base is "{model.base}"')]
+    if model.source is not None and preset is None:
+        yield at(
+            document,
+            path,
+            "conflict",
+            f"`source` is for presets, and {model.base} is none: it names its own weights",
+            others=others,
+            hints=["remove model.source"],
+        )
+    elif model.source == "package" and preset is not None and preset.package is None:
+        yield at(
+            document,
+            path,
+            "no-package",
+            f"no package carries the weights of {model.base}",
+            on="value",
+            others=others,
+            hints=['set source = "hub"', "or remove it: the Hub is where they come from"],
+        )
+
+
+def model_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A model of the Hub has a revision, and no other has."""
+    model, preset = spec.model, facts.preset
+    packaged = preset is not None and preset.package is not None and model.source != "hub"
+    on_hub = not packaged and facts.local_model is None
+    broken = any(problem.code in ("unknown-model", "bad-model") for problem in facts.problems)
+    if model.revision is not None and not on_hub:
+        where = "a package, pinned by its hash" if packaged else "a local folder"
+        yield at(
+            document,
+            REVISION,
+            "conflict",
+            f"`revision` is for models of the Hub, and {model.base} comes from {where}",
+            others=[(BASE, f'base is "{model.base}"')],
+            hints=["remove model.revision", *(['or set source = "hub"'] if packaged else [])],
+        )
+    elif model.revision is None and on_hub and not broken:
+        yield _unpinned(document, BASE, model.base)
+
+
+def _unpinned(document: Document, path: KeyPath, name: str) -> Diagnostic:
+    return at(
+        document,
+        path,
+        "unpinned",
+        f"{name} has no `revision`, so it is whatever the Hub has on the day",
+        on="value",
+        why="two runs of this spec may differ, and nobody would be told",
+        hints=[f"set revision in {_table(path)} to a commit (40 hexadecimal digits)"],
+        severity="warning",
+    )
+
+
+def _table(path: KeyPath) -> str:
+    return "[model]" if path == BASE else f"this [[data.{path[1]}]]"
+
+
+def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A spec, with its comments, is copied into the run and committed with it."""
+    for number, line in enumerate(document.text.replace("\r\n", "\n").split("\n"), 1):
+        for match in SECRET.finditer(line):
+            yield Diagnostic(
+                "secret-in-spec",
+                f"this looks like a secret ({mask(match[0])[:8]}), and a spec is no place for one",
+                document.path,
+                number,
+                match.start() + 1,
+                match.end() + 1,
+                source=line,
+                notes=("a spec is copied into its run and committed with it",),
+                hints=(
+                    "keep it in an environment variable, such as HF_TOKEN",
+                    "and revoke it, if this file was ever shared",
+                ),
+            )

@@ -1,0 +1,148 @@
+"""Rules about keys that say the same twice, or that nothing would read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .diagnostics import Diagnostic, KeyPath, at
+from .facts import Facts
+from .load import Document
+from .spec import Full, Spec
+
+
+def _twice(
+    document: Document, one: tuple[str, str], other: tuple[str, str], what: str
+) -> Diagnostic:
+    return at(
+        document,
+        one,
+        "conflict",
+        f"`{'.'.join(one)}` and `{'.'.join(other)}` both say {what}",
+        others=[(other, f"{other[1]} is set here")],
+        hints=[f"remove {one[1]}", f"or remove {other[1]}"],
+    )
+
+
+def one_length(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """num_epochs or max_steps."""
+    if spec.train.num_epochs is not None and spec.train.max_steps is not None:
+        yield _twice(document, ("train", "max_steps"), ("train", "num_epochs"), "how long to train")
+
+
+def one_warmup(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """warmup_steps or warmup_ratio, and something left behind it."""
+    steps, limit = spec.optim.warmup_steps, spec.train.max_steps
+    if steps is not None and spec.optim.warmup_ratio is not None:
+        yield _twice(
+            document, ("optim", "warmup_steps"), ("optim", "warmup_ratio"), "how long to warm up"
+        )
+    if steps is not None and limit is not None and steps >= limit:
+        yield at(
+            document,
+            ("optim", "warmup_steps"),
+            "warmup-too-long",
+            f"{steps} steps of warm-up leave none of the {limit} steps of the run",
+            on="value",
+            why="the learning rate would reach its peak when training ends, or never",
+            others=[(("train", "max_steps"), f"max_steps is {limit}")],
+            hints=[f"set warmup_steps to less than {limit}", "or raise train.max_steps"],
+        )
+
+
+def one_validation(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Rows that are held out, or sources of their own."""
+    if spec.data.validation and spec.data.validation_fraction:
+        yield _twice(
+            document,
+            ("data", "validation_fraction"),
+            ("data", "validation"),
+            "what to validate on",
+        )
+
+
+def schedule_has_floor(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A constant learning rate has no end to fall to."""
+    if spec.optim.lr_scheduler == "constant" and spec.optim.min_lr_ratio:
+        yield at(
+            document,
+            ("optim", "min_lr_ratio"),
+            "conflict",
+            "a constant learning rate never falls, so it can't end at min_lr_ratio",
+            others=[(("optim", "lr_scheduler"), 'lr_scheduler is "constant"')],
+            hints=["remove min_lr_ratio", 'or set lr_scheduler = "cosine" or "linear"'],
+        )
+
+
+def validation_is_used(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """eval_every needs something to evaluate on."""
+    path: KeyPath = ("train", "eval_every")
+    if document.key(path) and not spec.data.validation and not spec.data.validation_fraction:
+        yield at(
+            document,
+            path,
+            "nothing-to-evaluate",
+            "there is no validation data, so nothing to evaluate",
+            hints=[
+                "set data.validation_fraction, such as 0.02",
+                "or name held-out files in [[data.validation]]",
+                "or remove eval_every",
+            ],
+        )
+
+
+def loss_is_chosen(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Plain text has no assistant."""
+    path: KeyPath = ("data", "loss_on")
+    sources = [*spec.data.train, *spec.data.validation]
+    plain = all(source.format == "pretrain" for source in sources)
+    if document.key(path) and spec.data.loss_on != "all" and plain:
+        yield at(
+            document,
+            path,
+            "conflict",
+            f'plain text has no assistant, so loss_on = "{spec.data.loss_on}" chooses nothing',
+            others=[(("data", "train", 0, "format"), 'format is "pretrain"')],
+            hints=[
+                "remove loss_on: all of a plain text carries loss",
+                'or set format = "messages"',
+            ],
+        )
+
+
+def adapter_is_merged(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """export.merge is about an adapter; a server needs the merged model."""
+    path: KeyPath = ("export", "merge")
+    if isinstance(spec.method, Full):
+        if document.key(path):
+            yield at(
+                document,
+                path,
+                "conflict",
+                "full fine-tuning has no adapter to merge",
+                others=[(("method", "kind"), 'kind is "full"')],
+                hints=["remove export.merge"],
+            )
+    elif not spec.export.merge and document.key(("deploy",)):
+        yield at(
+            document,
+            path,
+            "conflict",
+            "the server of [deploy] serves the merged model, and merge = false makes none",
+            on="value",
+            others=[(("deploy",), "[deploy] is here")],
+            hints=["remove export.merge", "or remove [deploy]"],
+        )
+
+
+def chat_samples(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """top_p has a say only where tokens are drawn."""
+    path: KeyPath = ("chat", "top_p")
+    if document.key(path) and not spec.chat.temperature:
+        yield at(
+            document,
+            path,
+            "conflict",
+            "at temperature 0 the likeliest token is taken, so top_p has no say",
+            others=[(("chat", "temperature"), "temperature is 0")],
+            hints=["set chat.temperature above 0", "or remove top_p"],
+        )

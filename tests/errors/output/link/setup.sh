@@ -1,0 +1,2 @@
+# What git can not hold.
+mkdir elsewhere && ln -s elsewhere out

@@ -1,0 +1,2 @@
+# What git can not hold.
+ln -s spec.toml spec.toml
