@@ -14,7 +14,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # second call fast; a change of what it depends on makes it run again.
 setup: .venv/.done
 .venv/.done: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	@echo "Setting up .venv; the first time takes some minutes."
+	@# Debian's python3 comes without venv; virtualenv makes the same.
+	$(PYTHON) -m venv .venv 2>/dev/null || ( rm -rf .venv && \
+	    $(PYTHON) -m pip install --quiet --target .venv-tool virtualenv && \
+	    PYTHONPATH=.venv-tool $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv-tool )
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch ninja py-cpuinfo psutil
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,deploy,dev]'
@@ -42,6 +46,9 @@ check: setup
 
 golden: setup
 	python -m tests.golden
+
+docs: setup
+	ruff format --quiet docs && python docs/readme.py
 
 clean:
 	rm -rf .venv runs build dist *.egg-info

@@ -34,6 +34,7 @@ __all__ = [
     "Plan",
     "compile_document",
     "compile_file",
+    "compile_for",
     "load",
     "render",
     "resolve",
@@ -91,7 +92,12 @@ def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
     return Compiled(plan, checked.facts, files, checked.warnings)
 
 
+def compile_for(document: Document, path: str | Path, output: str | Path) -> Compiled:
+    """Compiles a document, read from the spec at `path`, for a run directory at `output`."""
+    spec_folder = os.path.relpath(Path(path).resolve().parent, Path(output).resolve())
+    return compile_document(document, Path(spec_folder).as_posix())
+
+
 def compile_file(path: str | Path, output: str | Path) -> Compiled:
     """Loads and compiles a spec for a run directory at `output`; writes nothing."""
-    spec_folder = os.path.relpath(Path(path).resolve().parent, Path(output).resolve())
-    return compile_document(load(path), Path(spec_folder).as_posix())
+    return compile_for(load(path), path, output)

@@ -12,10 +12,12 @@ from typing import NoReturn
 
 import click
 
-from . import Compiled, compile_document, compile_file, load
-from .diagnostics import CompileError, Diagnostic
-from .load import Document
-from .write import tool_version, write
+from . import Compiled, compile_document, compile_for, load
+from .diagnostics import CompileError, Diagnostic, nearest
+from .load import Document, parse
+from .new import first_spec, guess_format
+from .overrides import override
+from .write import outdated, tool_version, write
 
 
 def report(diagnostics: tuple[Diagnostic, ...]) -> None:
@@ -49,15 +51,26 @@ def attempt(action: Callable[[], Compiled]) -> Compiled:
     return compiled
 
 
+def override_or_fail(spec: Path, settings: tuple[str, ...]) -> Document:
+    """The spec's document with `--set` applied."""
+    try:
+        return override(load(spec), settings)
+    except CompileError as error:
+        fail(error.diagnostics)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(tool_version(), prog_name="ftc")
 def main() -> None:
     """Compile the spec of a fine-tuning run into a directory of readable scripts.
 
     \b
+      ftc new BASE --data FILE       a first spec
       ftc check spec.toml            what is wrong with it, all at once
+      ftc explain spec.toml          every value, and where it comes from
       ftc compile spec.toml -o out   write the run; next: bash out/launch.sh
       ftc diff old.toml new.toml     what changes, and what follows from it
+      ftc verify out                 was anything edited, is anything stale
 
     Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
     stdout, diagnostics to stderr.
@@ -65,50 +78,158 @@ def main() -> None:
 
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
+SETTINGS = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a value of the spec, as in optim.learning_rate=1e-4. Repeatable.",
+)
 
 
 @main.command("compile")
-@SPEC
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="The run directory.  [default: runs/NAME]",
+    help="The run directory; for several specs, their parent.  [default: runs/NAME]",
 )
+@SETTINGS
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited.")
-def compile_command(spec: Path, output: Path | None, force: bool) -> None:
-    """Write the run directory of SPEC.
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the directory is stale.")
+def compile_command(
+    specs: tuple[Path, ...],
+    output: Path | None,
+    settings: tuple[str, ...],
+    force: bool,
+    check: bool,
+) -> None:
+    """Write the run directory of each of SPECS.
 
-    Nothing is written unless SPEC has no errors. What a run has produced in the
+    Nothing is written unless no spec has errors. What a run has produced in its
     directory (checkpoints, logs, exports) stays; a generated file that was edited
-    is not overwritten.
+    is not overwritten. The changed values of --set stand in the run's spec.toml.
     """
+    several = len(specs) > 1
+    compiled: list[tuple[Path, Compiled]] = []
+    problems: list[Diagnostic] = []
+    for spec in specs:
+        try:
+            document = override(load(spec), settings)
+            name = str(document.data.get("name", "run"))
+            folder = output / name if output and several else output or Path("runs") / name
+            compiled.append((folder, compile_for(document, spec, folder)))
+        except CompileError as error:
+            problems += error.diagnostics
+    if problems:
+        fail(tuple(problems))
+    report(tuple(warning for _, result in compiled for warning in result.warnings))
+    differs = [_stale(*each) if check else _written(*each, force) for each in compiled]
+    sys.exit(1 if check and any(differs) else 0)
 
-    def action() -> Compiled:
-        nonlocal output
-        if output is None:
-            name = compile_document(load(spec)).plan.name.value
-            output = Path("runs") / name
-        compiled = compile_file(spec, output)
-        changed.extend(write(compiled.files, output, force=force))
-        return compiled
 
-    changed: list[str] = []
-    compiled = attempt(action)
+def _written(folder: Path, compiled: Compiled, force: bool) -> bool:
+    """Writes a run directory and lists it; whether anything changed."""
+    try:
+        changed = write(compiled.files, folder, force=force)
+    except CompileError as error:
+        fail(error.diagnostics)
     click.echo(f"{compiled.plan.summary.value}\n")
-    for path, file in compiled.files.items():
-        mark = "" if path in changed else "  (unchanged)"
-        click.echo(f"  {output}/{path}{mark}" if file.content else f"  {output}/{path}")
+    for path in compiled.files:
+        click.echo(f"  {folder}/{path}" + ("" if path in changed else "  (unchanged)"))
+    return bool(changed)
+
+
+def _stale(folder: Path, compiled: Compiled) -> bool:
+    """Says which files of a run directory are not what the spec compiles to now."""
+    stale = outdated(compiled.files, folder)
+    for path, why in stale.items():
+        click.echo(f"{folder}/{path}: {why}")
+    click.echo(f"{folder}: {'stale' if stale else 'up to date'}")
+    return bool(stale)
+
+
+@main.command()
+@click.argument("base")
+@click.option("--data", "source", required=True, help="A data file, or a data set of the Hub.")
+@click.option("--format", "data_format", help="Its row format.  [default: told by its columns]")
+@click.option("--method", type=click.Choice(["full", "lora", "qlora"]), default="lora")
+@click.option("--accelerator", help="The GPU, as in A100-80G.  [default: train on the CPU]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("spec.toml"))
+def new(
+    base: str,
+    source: str,
+    data_format: str | None,
+    method: str,
+    accelerator: str | None,
+    output: Path,
+) -> None:
+    """Write a first spec that tunes BASE: a preset, a Hub id or a folder."""
+    if output.exists():
+        hint = "choose another name with -o"
+        fail((Diagnostic("exists", "this file is there already", str(output), 0, hints=(hint,)),))
+    data_format = data_format or guess_format(Path(output.parent, source))
+    text = first_spec(output, base, method, source, data_format, accelerator)
+    compiled = attempt(lambda: compile_document(parse(text, str(output))))
+    output.write_text(text, "utf-8")
+    click.echo(f"{output}\n{compiled.plan.summary.value}")
 
 
 @main.command()
 @SPEC
-def check(spec: Path) -> None:
+@click.argument("key", required=False)
+@SETTINGS
+def explain(spec: Path, key: str | None, settings: tuple[str, ...]) -> None:
+    """Show every decided value of SPEC and where it comes from.
+
+    KEY (as in optim.learning_rate, or a table such as optim) shows those values with
+    their help, and what a change of them means for checkpoints.
+    """
+    from .explain import explain as explained
+    from .explain import show
+
+    document = override_or_fail(spec, settings)
+    compiled = attempt(lambda: compile_document(document))
+    found = explained(document, compiled.plan, key)
+    if not found:
+        names = [e.path for e in explained(document, compiled.plan)]
+        guess = nearest(key or "", names)
+        hints = (f"did you mean `{guess}`?",) if guess else ("`ftc explain SPEC` lists them",)
+        fail((Diagnostic("unknown-key", f"no value is called `{key}`", str(spec), 0, hints=hints),))
+    click.echo(show(found, details=key is not None), nl=False)
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def verify(run: Path) -> None:
+    """Tell what of a RUN directory is no longer what was compiled.
+
+    That is: files edited or missing, data that changed, another runtime, a spec that
+    changed since. Exits with 0 if nothing is, 1 if something is.
+    """
+    from .inspect_run import verify_run
+
+    try:
+        findings = verify_run(run)
+    except CompileError as error:
+        fail(error.diagnostics)
+    for finding in findings:
+        click.echo(f"{finding.kind:<8} {finding.what}: {finding.why}")
+    click.echo(f"{run}: " + ("differs" if findings else "as compiled"))
+    sys.exit(1 if findings else 0)
+
+
+@main.command()
+@SPEC
+@SETTINGS
+def check(spec: Path, settings: tuple[str, ...]) -> None:
     """Report every problem of SPEC; write nothing.
 
     Warnings are no errors: they go to stderr, and the exit code stays 0.
     """
-    compiled = attempt(lambda: compile_document(load(spec)))
+    document = override_or_fail(spec, settings)
+    compiled = attempt(lambda: compile_document(document))
     click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
 
 

@@ -38,9 +38,13 @@ class Document:
 
     def value(self, path: Sequence[str | int]) -> Span | None:
         """Where the value is written, to the end of its first line; None for a `[table]`."""
-        nodes = self._walk(path)
-        place = nodes[-1].value if nodes and len(nodes) == len(path) else None
+        place = self.place(path)
         return self.span(*place) if place else None
+
+    def place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
+        """The offsets of the whole value, where line ends count as one; None for a `[table]`."""
+        nodes = self._walk(path)
+        return nodes[-1].value if nodes and len(nodes) == len(path) else None
 
     def locate(self, path: Sequence[str | int]) -> Span:
         """The key's span, or that of the nearest enclosing thing, or the start of the file."""

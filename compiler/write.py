@@ -227,3 +227,19 @@ def _is_work(files: Files, folder: Path, name: str) -> bool:
 
 def _problem(code: str, message: str, folder: Path, *hints: str) -> Diagnostic:
     return Diagnostic(code, message, str(folder), hints=hints)
+
+
+def outdated(files: Files, folder: Path) -> dict[str, str]:
+    """Files of a run directory that `files` doesn't agree with: missing, changed or extra."""
+    found: dict[str, str] = {}
+    for name, file in files.items():
+        path = folder / name
+        if not path.is_file():
+            found[name] = "missing"
+        elif path.read_bytes() != file.content:
+            found[name] = "changed"
+    previous: list[str] = list((read_lock(folder) or {"files": {}})["files"])
+    for name in previous:
+        if name not in files and (folder / name).is_file():
+            found[name] = "extra"
+    return found

@@ -13,8 +13,9 @@ from pathlib import Path
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
 import torch
-from ftc.runtime import chat, data, distributed, models
 from transformers import AutoTokenizer
+
+from ftc.runtime import chat, data, distributed, models
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default

@@ -10,8 +10,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from ftc.runtime import chat, data, distributed
 from transformers import AutoTokenizer
+
+from ftc.runtime import chat, data, distributed
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
