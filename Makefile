@@ -16,7 +16,7 @@ setup: .venv/.done
 .venv/.done: pyproject.toml constraints.txt
 	@echo "Setting up .venv; the first time takes some minutes."
 	@# Debian's python3 comes without venv; virtualenv makes the same.
-	$(PYTHON) -m venv .venv 2>/dev/null || ( rm -rf .venv && \
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || ( rm -rf .venv && export PIP_ROOT_USER_ACTION=ignore && \
 	    $(PYTHON) -m pip install --quiet --target .venv-tool virtualenv && \
 	    PYTHONPATH=.venv-tool $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv-tool )
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch ninja py-cpuinfo psutil

@@ -26,7 +26,7 @@ def override(document: Document, settings: Sequence[str]) -> Document:
         match = FORM.match(setting)
         path = _path(match["path"]) if match else ()
         if match is None or not path:
-            raise _error(setting, "it has not the form key=value, as in optim.learning_rate=1e-4")
+            raise _error(setting, "this has not the form KEY=VALUE")
         lines = document.text.replace("\r\n", "\n")
         text = _applied(document, lines, path, _value(match["value"]), setting)
         try:
@@ -61,7 +61,7 @@ def _applied(document: Document, text: str, path: KeyPath, value: str, setting: 
         return text[: place[0]] + value + text[place[1] :]
     key, table = path[-1], path[:-1]
     if not isinstance(key, str) or document.key(path) is not None:
-        raise _error(setting, f"`{dotted(path)}` is a table or no item of a list, not a value")
+        raise _error(setting, f"`{dotted(path)}` is a table, or an item that its list lacks")
     line = f"{key} = {value}\n"
     if not table:
         return line + text
@@ -75,4 +75,5 @@ def _applied(document: Document, text: str, path: KeyPath, value: str, setting: 
 
 
 def _error(setting: str, message: str) -> CompileError:
-    return CompileError([Diagnostic("bad-set", message, f"--set {setting}", 0)])
+    hint = "name a key and its value, as in --set optim.learning_rate=1e-4"
+    return CompileError([Diagnostic("bad-set", message, f"--set {setting}", 0, hints=(hint,))])

@@ -5,7 +5,11 @@ Here the message of the process stands last, and its exit code is the exit code.
 """
 
 import logging
+import os
 import sys
+
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else it warns of every address it tries
+
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

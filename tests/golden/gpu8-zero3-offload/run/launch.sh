@@ -16,4 +16,9 @@ fi
 
 python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 
-exec python -m ftc.runtime.torchrun --standalone --nproc-per-node 8 train.py "$@"
+exec python -m ftc.runtime.torchrun \
+    --nproc-per-node 8 \
+    --rdzv-backend c10d \
+    --rdzv-endpoint 127.0.0.1:0 \
+    --local-addr 127.0.0.1 \
+    train.py "$@"

@@ -18,4 +18,9 @@ export OMP_WAIT_POLICY=passive # threads that wait don't spin: a second job slow
 
 python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 
-exec python -m ftc.runtime.torchrun --standalone --nproc-per-node 1 train.py "$@"
+exec python -m ftc.runtime.torchrun \
+    --nproc-per-node 1 \
+    --rdzv-backend c10d \
+    --rdzv-endpoint 127.0.0.1:0 \
+    --local-addr 127.0.0.1 \
+    train.py "$@"

@@ -1,0 +1,142 @@
+"""The commands beside check, compile and diff, as a user types them."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from ftc.compiler.cli import main
+
+from . import tiny
+
+SPEC = Path(__file__).parent / "errors/output/edited/spec.toml"
+
+
+@pytest.fixture
+def ftc(tmp_path, monkeypatch):
+    """Runs a command line in a folder with spec.toml and rows.jsonl: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.toml").write_text(SPEC.read_text())
+    tiny.write_rows(tmp_path / "rows.jsonl", 3)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run
+
+
+def test_set_replaces_adds_and_is_recorded(ftc):
+    settings = {
+        "method.rank": "8",
+        "optim.learning_rate": "1e-4",
+        "data.train[0].max_samples": "2",
+        "model.max_seq_length": "64",
+        "seed": "5",
+        "chat.system": "say $(hi) \"loud\"",
+    }
+    arguments = [a for key, value in settings.items() for a in ("--set", f"{key}={value}")]
+    assert ftc("compile", "spec.toml", "-o", "out", *arguments)[0] == 0
+    spec = tomllib.loads(Path("out/spec.toml").read_text())
+    assert spec["method"] == {"kind": "lora", "rank": 8} and spec["seed"] == 5
+    assert spec["data"]["train"][0]["max_samples"] == 2
+    assert spec["chat"]["system"] == settings["chat.system"]
+    assert "LEARNING_RATE = 0.0001  # spec" in Path("out/train.py").read_text()
+    plan = json.loads(Path("out/ftc.lock").read_text())["plan"]
+    assert plan["model.max_seq_length"] == {"value": 64, "origin": "spec"}
+
+
+def test_the_runs_own_spec_compiles_to_the_same_run(ftc, tmp_path):
+    ftc("compile", "spec.toml", "-o", "out", "--set", "method.rank=8")
+    again = tmp_path / "again.toml"
+    again.write_bytes(Path("out/spec.toml").read_bytes())
+    ftc("compile", "again.toml", "-o", "two")
+    for name in ("chat_template.jinja", "ds_config.json", "requirements.txt"):
+        assert Path("out", name).read_bytes() == Path("two", name).read_bytes()
+    ours, theirs = (Path(run, "train.py").read_text().splitlines()[1:] for run in ("out", "two"))
+    assert ours == theirs
+
+
+def test_check_says_whether_a_directory_is_stale(ftc):
+    assert ftc("compile", "spec.toml", "-o", "out", "--check") == (
+        1,
+        "".join(
+            f"out/{name}: missing\n"
+            for name in (".gitignore README.md chat.py chat_template.jinja convert.sh data/rows.jsonl "
+            "deploy.sh ds_config.json launch.sh requirements-deploy.txt requirements.txt spec.toml "
+            "train.py ftc.lock").split()
+        )
+        + "out: stale\n",
+        "",
+    )  # fmt: skip
+    assert not Path("out").exists()
+    ftc("compile", "spec.toml", "-o", "out")
+    assert ftc("compile", "spec.toml", "-o", "out", "--check")[:2] == (0, "out: up to date\n")
+    code, said, _ = ftc("compile", "spec.toml", "-o", "out", "--check", "--set", "seed=1")
+    assert code == 1 and "out/train.py: changed\n" in said
+
+
+def test_several_specs_at_once(ftc, tmp_path):
+    text = (tmp_path / "spec.toml").read_text()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text(text.replace('"case"', f'"case-{name}"'))
+    assert ftc("compile", "a.toml", "b.toml", "-o", "runs")[0] == 0
+    assert Path("runs/case-a/train.py").is_file() and Path("runs/case-b/train.py").is_file()
+
+
+def test_verify(ftc):
+    ftc("compile", "spec.toml", "-o", "out")
+    assert ftc("verify", "out") == (0, "out: as compiled\n", "")
+    Path("out/train.py").write_text("# mine\n")
+    Path("out/chat.py").unlink()
+    Path("out/data/rows.jsonl").write_text("{}\n")
+    Path("spec.toml").write_text(Path("spec.toml").read_text() + "# more\n")
+    assert ftc("verify", "out") == (
+        1,
+        "missing  chat.py: it was generated and is gone\n"
+        "data     data/rows.jsonl: it changed since it was generated\n"
+        "edited   train.py: it changed since it was generated\n"
+        "stale    ../spec.toml: the spec changed since; compile it again\n"
+        "out: differs\n",
+        "",
+    )
+
+
+def test_verify_knows_another_runtime(ftc):
+    ftc("compile", "spec.toml", "-o", "out")
+    lock = json.loads(Path("out/ftc.lock").read_text())
+    lock["runtime"]["sha256"] = "0" * 64
+    Path("out/ftc.lock").write_text(json.dumps(lock))
+    code, said, _ = ftc("verify", "out")
+    assert code == 1 and said.startswith("runtime  ftc.runtime: it is another one")
+
+
+def test_explain(ftc):
+    code, said, _ = ftc("explain", "spec.toml", "--set", "optim.learning_rate=1e-4")
+    assert code == 0
+    lines = {line.split()[0]: line.split() for line in said.splitlines()}
+    assert lines["optim.learning_rate"][1] == "0.0001"
+    assert lines["optim.learning_rate"][2].startswith("spec.toml:")
+    assert lines["batch.gradient_accumulation_steps"][1:] == "16 = 16 / (1 x 1)".split()
+    assert lines["optim.warmup_ratio"][1:] == ["0.03", "preset", "lora"]
+    code, said, _ = ftc("explain", "spec.toml", "train")
+    assert code == 0 and "A change has no effect on what is learnt." in said
+    assert [line.split(".")[0] for line in said.splitlines() if line[0] != " "] == [
+        *["batch"] * 2,
+        *["train"] * 4,
+    ]
+
+
+def test_new_writes_a_spec_that_compiles(ftc):
+    code, said, _ = ftc("new", "smollm2-135m-instruct", "--data", "rows.jsonl", "-o", "my run.toml")
+    assert code == 0 and "LoRA of smollm2-135m-instruct on 3 rows" in said
+    assert tomllib.loads(Path("my run.toml").read_text())["name"] == "my-run"
+    assert ftc("compile", "my run.toml")[0] == 0 and Path("runs/my-run/train.py").is_file()
+    Path("alpaca.json").write_text('[{"instruction": "a", "input": "", "output": "b"}]')
+    ftc("new", "llama-3-8b-instruct", "--data", "alpaca.json", "--method", "qlora",
+        "--accelerator", "A100-80G", "-o", "gpu.toml")  # fmt: skip
+    spec = tomllib.loads(Path("gpu.toml").read_text())
+    assert spec["data"]["train"][0]["format"] == "alpaca"
+    assert spec["hardware"] == {"device": "cuda", "accelerator": "A100-80G"}
