@@ -16,13 +16,14 @@ from .diagnostics import CompileError, Diagnostic
 from .facts import Facts
 from .load import Document, SpecSyntaxError
 from .load import load as load_document
+from .lockfile import LOCK, lock
 from .plan import Plan
 from .positions import START
 from .render import Files, render
 from .resolve import copied_names, resolve
 from .validate import Checked, validate
 from .verify import verify
-from .write import LOCK, lock, write
+from .write import write
 
 __all__ = [
     "Checked",

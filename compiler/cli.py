@@ -6,57 +6,18 @@ Results go to stdout, diagnostics to stderr.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from . import Compiled, compile_document, compile_for, load
 from .diagnostics import CompileError, Diagnostic, nearest
 from .load import Document, parse
+from .lockfile import tool_version
 from .new import first_spec, guess_format
 from .overrides import override
-from .write import outdated, tool_version, write
-
-
-def report(diagnostics: tuple[Diagnostic, ...]) -> None:
-    """Diagnostics on stderr, apart by a blank line; severity in colour on a terminal."""
-    for diagnostic in diagnostics:
-        text = str(diagnostic)
-        colour = "red" if diagnostic.severity == "error" else "yellow"
-        marker = f"{diagnostic.severity}[{diagnostic.code}]"
-        click.echo(text.replace(marker, click.style(marker, fg=colour, bold=True), 1), err=True)
-        click.echo(err=True)
-
-
-def fail(diagnostics: tuple[Diagnostic, ...]) -> NoReturn:
-    """Every diagnostic, how many there are, and the end of the process."""
-    report(diagnostics)
-    counts: list[str] = []
-    for severity in ("error", "warning"):
-        number = sum(d.severity == severity for d in diagnostics)
-        counts += [f"{number} {severity}{'' if number == 1 else 's'}"] if number else []
-    click.echo(f"{', '.join(counts)}. Nothing was written.", err=True)
-    sys.exit(2)
-
-
-def attempt(action: Callable[[], Compiled]) -> Compiled:
-    """The action's result, its warnings reported; or the end of the process with every error."""
-    try:
-        compiled = action()
-    except CompileError as error:
-        fail(error.diagnostics)
-    report(compiled.warnings)
-    return compiled
-
-
-def override_or_fail(spec: Path, settings: tuple[str, ...]) -> Document:
-    """The spec's document with `--set` applied."""
-    try:
-        return override(load(spec), settings)
-    except CompileError as error:
-        fail(error.diagnostics)
+from .report import FORMATS, Format, attempt, fail, report
+from .write import outdated, write
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,8 +48,17 @@ SETTINGS = click.option(
 )
 
 
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="text",
+    help="How problems are told: json and sarif go to stdout, and nothing else does.",
+)
+
+
 @main.command("compile")
-@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("specs", nargs=-1, required=True, metavar="SPECS", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
@@ -96,12 +66,14 @@ SETTINGS = click.option(
     help="The run directory; for several specs, their parent.  [default: runs/NAME]",
 )
 @SETTINGS
+@FORMAT
 @click.option("--force", is_flag=True, help="Overwrite generated files that were edited.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if the directory is stale.")
 def compile_command(
     specs: tuple[Path, ...],
     output: Path | None,
     settings: tuple[str, ...],
+    form: Format,
     force: bool,
     check: bool,
 ) -> None:
@@ -111,42 +83,61 @@ def compile_command(
     directory (checkpoints, logs, exports) stays; a generated file that was edited
     is not overwritten. The changed values of --set stand in the run's spec.toml.
     """
-    several = len(specs) > 1
+    compiled = attempt(lambda: _compiled(specs, output, settings), form)
+    warnings = tuple(warning for _, result in compiled for warning in result.warnings)
+    if form == "text":
+        report(warnings)
+    differs = False
+    try:
+        for folder, result in compiled:
+            differs |= (
+                _stale(folder, result, form) if check else _written(folder, result, force, form)
+            )
+    except CompileError as error:
+        fail(error.diagnostics if form == "text" else (*warnings, *error.diagnostics), form)
+    if form != "text":
+        report(warnings, form)
+    if check and differs:
+        sys.exit(1)
+
+
+def _compiled(
+    specs: tuple[Path, ...], output: Path | None, settings: tuple[str, ...]
+) -> list[tuple[Path, Compiled]]:
+    """Each spec compiled, with its run directory. Raises CompileError with the problems of all."""
     compiled: list[tuple[Path, Compiled]] = []
     problems: list[Diagnostic] = []
     for spec in specs:
         try:
             document = override(load(spec), settings)
             name = str(document.data.get("name", "run"))
+            several = output and len(specs) > 1
             folder = output / name if output and several else output or Path("runs") / name
             compiled.append((folder, compile_for(document, spec, folder)))
         except CompileError as error:
             problems += error.diagnostics
     if problems:
-        fail(tuple(problems))
-    report(tuple(warning for _, result in compiled for warning in result.warnings))
-    differs = [_stale(*each) if check else _written(*each, force) for each in compiled]
-    sys.exit(1 if check and any(differs) else 0)
+        raise CompileError(problems)
+    return compiled
 
 
-def _written(folder: Path, compiled: Compiled, force: bool) -> bool:
+def _written(folder: Path, compiled: Compiled, force: bool, form: Format) -> bool:
     """Writes a run directory and lists it; whether anything changed."""
-    try:
-        changed = write(compiled.files, folder, force=force)
-    except CompileError as error:
-        fail(error.diagnostics)
-    click.echo(f"{compiled.plan.summary.value}\n")
-    for path in compiled.files:
-        click.echo(f"  {folder}/{path}" + ("" if path in changed else "  (unchanged)"))
+    changed = write(compiled.files, folder, force=force)
+    if form == "text":
+        click.echo(f"{compiled.plan.summary.value}\n")
+        for path in compiled.files:
+            click.echo(f"  {folder}/{path}" + ("" if path in changed else "  (unchanged)"))
     return bool(changed)
 
 
-def _stale(folder: Path, compiled: Compiled) -> bool:
+def _stale(folder: Path, compiled: Compiled, form: Format) -> bool:
     """Says which files of a run directory are not what the spec compiles to now."""
     stale = outdated(compiled.files, folder)
-    for path, why in stale.items():
-        click.echo(f"{folder}/{path}: {why}")
-    click.echo(f"{folder}: {'stale' if stale else 'up to date'}")
+    if form == "text":
+        for path, why in stale.items():
+            click.echo(f"{folder}/{path}: {why}")
+        click.echo(f"{folder}: {'stale' if stale else 'up to date'}")
     return bool(stale)
 
 
@@ -172,6 +163,7 @@ def new(
     data_format = data_format or guess_format(Path(output.parent, source))
     text = first_spec(output, base, method, source, data_format, accelerator)
     compiled = attempt(lambda: compile_document(parse(text, str(output))))
+    report(compiled.warnings)
     output.write_text(text, "utf-8")
     click.echo(f"{output}\n{compiled.plan.summary.value}")
 
@@ -189,8 +181,9 @@ def explain(spec: Path, key: str | None, settings: tuple[str, ...]) -> None:
     from .explain import explain as explained
     from .explain import show
 
-    document = override_or_fail(spec, settings)
+    document = attempt(lambda: override(load(spec), settings))
     compiled = attempt(lambda: compile_document(document))
+    report(compiled.warnings)
     found = explained(document, compiled.plan, key)
     if not found:
         names = [e.path for e in explained(document, compiled.plan)]
@@ -223,14 +216,16 @@ def verify(run: Path) -> None:
 @main.command()
 @SPEC
 @SETTINGS
-def check(spec: Path, settings: tuple[str, ...]) -> None:
+@FORMAT
+def check(spec: Path, settings: tuple[str, ...], form: Format) -> None:
     """Report every problem of SPEC; write nothing.
 
     Warnings are no errors: they go to stderr, and the exit code stays 0.
     """
-    document = override_or_fail(spec, settings)
-    compiled = attempt(lambda: compile_document(document))
-    click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
+    compiled = attempt(lambda: compile_document(override(load(spec), settings)), form)
+    report(compiled.warnings, form)
+    if form == "text":
+        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
 
 
 @main.command()

@@ -11,11 +11,11 @@ from . import Compiled
 from .facts import DataFile
 from .language import extra, field_at
 from .load import Document
+from .lockfile import LOCK
 from .plan import Value, leaves
 from .quote import toml
 from .spec import ResumeClass
 from .tree import is_array, is_table
-from .write import LOCK
 
 Kind = Literal["added", "removed", "changed"]
 Side = tuple[Document, Compiled]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from .diagnostics import CompileError, Diagnostic
-from .write import LOCK, read_lock, runtime_sha256, sha256, tool_version
+from .lockfile import LOCK, read_lock, runtime_sha256, sha256, tool_version
 
 Kind = Literal["edited", "missing", "stale", "data", "runtime"]
 

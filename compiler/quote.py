@@ -128,9 +128,9 @@ def argument(name: str, value: Value[Any], indent: int) -> str:
 
 
 def imports(module: str, names: list[str]) -> str:
-    """An import of names, as isort lays it out."""
+    """An import of names, as isort lays it out at its default width of 88 columns."""
     line = f"from {module} import {', '.join(names)}"
-    if len(line) <= WIDTH:
+    if len(line) <= 88:
         return line
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
 

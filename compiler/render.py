@@ -201,7 +201,7 @@ def _base_arguments(plan: Plan) -> list[str]:
 
 
 def _imports(plan: Plan) -> dict[str, Any]:
-    """What train.py imports beside torch and deepspeed themselves; the runtime comes last."""
+    """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
     peft = ["LoraConfig", "get_peft_model"] if plan.method.lora else []
     peft += ["prepare_model_for_kbit_training"] if qlora else []
@@ -214,6 +214,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["samples"] if plan.samples else []
     names = {
         "deepspeed.ops.adam": ["DeepSpeedCPUAdam"] if plan.parallel.offload_optimizer.value else [],
+        "ftc.runtime": sorted(runtime),
         "peft": peft,
         "torch.nn.functional": ["cross_entropy"],
         "transformers": transformers,
@@ -222,9 +223,8 @@ def _imports(plan: Plan) -> dict[str, Any]:
         else [],
     }
     cosine = plan.optim.lr_scheduler.value == "cosine"
-    libraries = "\n".join(quote.imports(m, n) for m, n in names.items() if n)
     return {
-        "imports": f"{libraries}\n\n{quote.imports('ftc.runtime', sorted(runtime))}",
+        "imports": "\n".join(quote.imports(m, n) for m, n in names.items() if n),
         "math": bool(cosine or plan.optim.warmup_ratio or plan.train.num_epochs),
     }
 

@@ -2,99 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .diagnostics import CompileError, Diagnostic
-from .facts import Facts
-from .plan import Plan, leaves
-from .presets import resource
-from .render import File, Files, plan_id
-from .tree import is_table
+from .lockfile import LOCK, read_lock, sha256
+from .render import Files
 
-LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
-
-
-def tool_version() -> str:
-    try:
-        return version("ftc")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def runtime_sha256() -> str:
-    """One digest for the runtime's files.
-
-    `ftc.runtime.lock.tree_sha256` computes it again at launch.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(resource("runtime").glob("*.py")):
-        digest.update(f"{path.name}\0{sha256(path.read_bytes())}\n".encode())
-    return digest.hexdigest()
-
-
-def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str) -> File:
-    """ftc.lock: the plan with its origins, the facts, the versions, and a digest for every file.
-
-    `spec_path`: the way from the run directory to the spec, whose text was `spec_text`.
-    """
-    sources = [*((("train", i), s) for i, s in enumerate(plan.data.train))]
-    sources += [(("validation", i), s) for i, s in enumerate(plan.data.validation)]
-    data: list[dict[str, Any]] = []
-    for key, source in sources:
-        fact = facts.files.get(key)
-        if fact is not None and source.file is not None:
-            copied = fact.content is not None
-            data.append(
-                {
-                    "file": source.file.value,
-                    "copied": copied,
-                    "sha256": fact.sha256,
-                    "size": fact.size,
-                    "rows": fact.rows,
-                }
-            )
-    model: dict[str, Any] = {"base": plan.model.base.value}
-    for name in ("hub_id", "revision", "folder"):
-        value = getattr(plan.model, name)
-        if value is not None:
-            model[name] = value.value
-    if facts.local_model is not None:
-        model["sha256"] = facts.local_model.sha256
-    if plan.model.package is not None:
-        model["sha256"] = plan.model.package.sha256.value
-    content = {
-        "ftc": tool_version(),
-        "runtime": {"version": tool_version(), "sha256": runtime_sha256()},
-        "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
-        "plan_id": plan_id(plan),
-        "plan": {
-            path: {"value": value.value, "origin": str(value.origin)}
-            for path, value in leaves(plan)
-        },
-        "facts": {"model": model, "data": data},
-        "files": {path: sha256(file.content) for path, file in files.items()},
-    }
-    return File((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
-    """The lock of a run directory, or None if it has none that can be read."""
-    try:
-        found: Any = json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if is_table(found) and is_table(found.get("files")) else None
 
 
 def _digests(folder: Path) -> dict[str, set[str]]:

@@ -2,8 +2,8 @@
 
 A checkpoint is a folder checkpoints/step-NNNNNN. It is written under checkpoints/.saving, flushed to
 disk and renamed when every rank is done, so that a kill at any moment leaves whole checkpoints only.
-Beside DeepSpeed's files it holds adapter_config.json (if an adapter is trained) and probe.json: token
-ids of a few training sequences, on which convert.sh proves its work.
+Beside DeepSpeed's files it holds adapter_config.json (if an adapter is trained), ftc.lock as it was, and
+probe.json: token ids of a few training sequences, on which convert.sh proves its work.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from . import distributed
+from . import distributed, lock
 from .errors import RunError
 from .tokens import Sample
 
@@ -41,6 +41,7 @@ def save(engine: Any, step: int, keep: int, probe: Sequence[Sample]) -> None:
         config = getattr(engine.module, "peft_config", {}).get("default")
         if config is not None:
             config.save_pretrained(str(written))
+        shutil.copy(lock.LOCK, written)
         ids = [sample.ids[:128].tolist() for sample in probe[:4]]
         (written / "probe.json").write_text(json.dumps(ids), "utf-8")
         for path in [*written.rglob("*"), written]:
@@ -59,7 +60,8 @@ def resume(engine: Any, choice: str | None) -> int:
     """Loads a checkpoint ("latest" or a path); returns the number of steps that it has behind it.
 
     "latest" without any checkpoint starts from the beginning, so that a queue may always pass it.
-    Raises RunError for a path that holds no checkpoint.
+    Raises RunError for a path that holds no checkpoint, or one of another run: changed data, or a changed
+    key that makes a new run.
     """
     if choice is None or (choice == "latest" and not steps()):
         return 0
@@ -69,6 +71,13 @@ def resume(engine: Any, choice: str | None) -> int:
             "no-checkpoint",
             f"{choice} is no complete checkpoint of this run",
             "the complete ones: " + (", ".join(str(p) for _, p in steps()) or "none yet"),
+        )
+    if differences := lock.differences(path):
+        raise RunError(
+            "other-run",
+            f"{path} is of another run: {'; '.join(differences)}",
+            "compile the spec that it was trained with, or train anew: bash launch.sh --start-over",
+            where=lock.LOCK,
         )
     # Frozen weights are not in a checkpoint: they come from the base model.
     _, state = engine.load_checkpoint(str(path.parent), tag=path.name, load_module_strict=False)

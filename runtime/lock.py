@@ -87,6 +87,34 @@ def _drift(folder: Path, lock: dict[str, Any], data: Iterable[str]) -> Iterable[
         yield f"the installed ftc.runtime is not the one it was compiled with ({lock['runtime']['version']})"
 
 
+def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
+    """Why a checkpoint can't be gone on with: what its lock and the run's disagree on that matters.
+
+    A changed learning-rate schedule or length, another place to run or other words in a log do not.
+    """
+    now, then = (
+        json.loads((place / LOCK).read_text("utf-8")) for place in (folder or Path(), checkpoint)
+    )
+    found = []
+    for key in sorted(now["plan"].keys() | then["plan"].keys()):
+        entries = [lock["plan"].get(key, {"value": None, "changes": ""}) for lock in (then, now)]
+        values = [entry["value"] for entry in entries]
+        if values[0] != values[1] and "new run" in {entry["changes"] for entry in entries}:
+            found.append(f"{key} was {values[0]!r} and is {values[1]!r}")
+    rows = [
+        [(d["file"], d["sha256"]) for d in lock["facts"]["data"] if d["group"] == "train"]
+        for lock in (then, now)
+    ]
+    if rows[0] != rows[1]:
+        found.append("the training data is other data")
+    if now["facts"]["model"].get("sha256") != then["facts"]["model"].get("sha256"):
+        found.append("the base model is another one")
+    ranks = [lock["plan"]["batch.world_size"]["value"] for lock in (then, now)]
+    if ranks[0] != ranks[1] and now["plan"]["parallel.zero_stage"]["value"] > 0:
+        found.append(f"its state is shared out over {ranks[0]} processes, and now there are {ranks[1]}")
+    return found
+
+
 def check(arguments: list[str], folder: Path | None = None) -> None:
     """Prints what was edited; raises RunError for drift that `--allow-drift` doesn't allow."""
     now = state(folder)

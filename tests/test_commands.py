@@ -45,7 +45,9 @@ def test_set_replaces_adds_and_is_recorded(ftc):
     assert spec["chat"]["system"] == settings["chat.system"]
     assert "LEARNING_RATE = 0.0001  # spec" in Path("out/train.py").read_text()
     plan = json.loads(Path("out/ftc.lock").read_text())["plan"]
-    assert plan["model.max_seq_length"] == {"value": 64, "origin": "spec"}
+    assert plan["model.max_seq_length"]["value"] == 64
+    assert plan["model.max_seq_length"]["origin"] == "spec"
+    assert plan["model.max_seq_length"]["changes"] == "new run"
 
 
 def test_the_runs_own_spec_compiles_to_the_same_run(ftc, tmp_path):

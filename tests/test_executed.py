@@ -199,3 +199,17 @@ def test_chat_answers_once_and_from_a_pipe(compiled):
     answers = {choice: chat(choice, "--prompt", "read the spec").stdout for choice in ("--merged", "--adapter")}
     assert answers["--merged"] == answers["--adapter"]
     assert chat(text="read the spec").stdout == answers["--merged"]
+
+
+def test_another_run_is_not_gone_on_with(compiled):
+    run = compiled(**{"train.max_steps": "2"})
+    run.launch()
+    other = compiled(**{"train.max_steps": "2", "method.rank": "8", "method.dropout": "0.0"})
+    refused = other.launch("--resume", "latest", check=False)
+    assert refused.returncode == 2
+    assert "ftc.lock: error[other-run]: checkpoints/step-000002 is of another run" in refused.stderr
+    assert "method.lora.rank was 4 and is 8" in refused.stderr
+    assert "method.lora.dropout was 0.1 and is 0.0" in refused.stderr
+    longer = compiled(**{"train.max_steps": "4", "optim.lr_scheduler": '"linear"'})
+    longer.launch("--resume", "latest")
+    assert [r["step"] for r in longer.records() if "loss" in r] == [1, 2, 3, 4]

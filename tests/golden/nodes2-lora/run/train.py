@@ -8,11 +8,10 @@ import math
 
 import deepspeed
 import torch
+from ftc.runtime import checkpoint, data, distributed, launch, metrics
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from ftc.runtime import checkpoint, data, distributed, launch, metrics
 
 # Model
 BASE = "mistralai/Mistral-7B-Instruct-v0.3"  # spec

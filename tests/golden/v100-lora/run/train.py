@@ -6,11 +6,10 @@ LoRA of qwen2.5-7b-instruct on 1 row: 1,000 steps, 16 packed sequences of at mos
 
 import deepspeed
 import torch
+from ftc.runtime import attention, checkpoint, data, distributed, launch, metrics
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from ftc.runtime import attention, checkpoint, data, distributed, launch, metrics
 
 # Model
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct

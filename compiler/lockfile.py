@@ -1,0 +1,108 @@
+"""ftc.lock: what a run was compiled from and into, so that any drift from it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .facts import Facts
+from .language import extra, field_at
+from .plan import Plan, Value, leaves
+from .presets import resource
+from .render import File, Files, plan_id
+from .tree import is_table
+
+LOCK = "ftc.lock"
+
+
+def tool_version() -> str:
+    try:
+        return version("ftc")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def runtime_sha256() -> str:
+    """One digest for the runtime's files.
+
+    `ftc.runtime.lock.tree_sha256` computes it again at launch.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(resource("runtime").glob("*.py")):
+        digest.update(f"{path.name}\0{sha256(path.read_bytes())}\n".encode())
+    return digest.hexdigest()
+
+
+def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str) -> File:
+    """ftc.lock: the plan with its origins, the facts, the versions, and a digest for every file.
+
+    `spec_path`: the way from the run directory to the spec, whose text was `spec_text`.
+    """
+    content = {
+        "ftc": tool_version(),
+        "runtime": {"version": tool_version(), "sha256": runtime_sha256()},
+        "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
+        "plan_id": plan_id(plan),
+        "plan": {path: _entry(path, value) for path, value in leaves(plan)},
+        "facts": {"model": _model(plan, facts), "data": list(_data(plan, facts))},
+        "files": {path: sha256(file.content) for path, file in files.items()},
+    }
+    return File((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _entry(path: str, value: Value[Any]) -> dict[str, Any]:
+    """A value with its origin, and what a change of it means for checkpoints ("" if nothing)."""
+    origin = value.origin
+    key = origin.detail if origin.kind in ("spec", "default") else path
+    parts = tuple(part.split("[")[0] for part in key.split("."))
+    field = field_at(parts, "qlora")
+    changes = str(extra(field).get("changes", "")) if field else ""
+    return {"value": value.value, "origin": str(origin), "changes": changes}
+
+
+def _data(plan: Plan, facts: Facts) -> Iterator[dict[str, Any]]:
+    """The local data files: where the run has them, and what they were."""
+    groups = (("train", plan.data.train), ("validation", plan.data.validation))
+    for group, sources in groups:
+        for index, source in enumerate(sources):
+            fact = facts.files.get((group, index))
+            if fact is not None and source.file is not None:
+                yield {
+                    "group": group,
+                    "file": source.file.value,
+                    "copied": fact.content is not None,
+                    "sha256": fact.sha256,
+                    "size": fact.size,
+                    "rows": fact.rows,
+                }
+
+
+def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
+    """The base model: how it is found, and a digest where it can be had without the network."""
+    model: dict[str, Any] = {"base": plan.model.base.value}
+    for name in ("hub_id", "revision", "folder"):
+        value = getattr(plan.model, name)
+        if value is not None:
+            model[name] = value.value
+    if facts.local_model is not None:
+        model["sha256"] = facts.local_model.sha256
+    if plan.model.package is not None:
+        model["sha256"] = plan.model.package.sha256.value
+    return model
+
+
+def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
+    """The lock of a run directory, or None if it has none that can be read."""
+    try:
+        found: Any = json.loads((folder / name).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if is_table(found) and is_table(found.get("files")) else None

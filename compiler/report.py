@@ -1,0 +1,123 @@
+"""Diagnostics as text on stderr, or for machines as JSON or SARIF 2.1.0 on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import quote
+
+import click
+
+from .diagnostics import CompileError, Diagnostic, mask
+from .lockfile import tool_version
+
+T = TypeVar("T")
+Format = Literal["text", "json", "sarif"]
+FORMATS: tuple[Format, ...] = ("text", "json", "sarif")
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def report(diagnostics: Sequence[Diagnostic], form: Format = "text") -> None:
+    """Every diagnostic. As text each stands apart, its severity in colour on a terminal."""
+    if form != "text":
+        click.echo(MACHINE[form](diagnostics), nl=False)
+        return
+    for diagnostic in diagnostics:
+        text = str(diagnostic)
+        colour = "red" if diagnostic.severity == "error" else "yellow"
+        marker = f"{diagnostic.severity}[{diagnostic.code}]"
+        click.echo(text.replace(marker, click.style(marker, fg=colour, bold=True), 1), err=True)
+        click.echo(err=True)
+
+
+def fail(diagnostics: Sequence[Diagnostic], form: Format = "text") -> NoReturn:
+    """Every diagnostic, how many there are, and the end of the process."""
+    report(diagnostics, form)
+    if form == "text":
+        counts: list[str] = []
+        for severity in ("error", "warning"):
+            number = sum(d.severity == severity for d in diagnostics)
+            counts += [f"{number} {severity}{'' if number == 1 else 's'}"] if number else []
+        click.echo(f"{', '.join(counts)}. Nothing was written.", err=True)
+    sys.exit(2)
+
+
+def attempt(action: Callable[[], T], form: Format = "text") -> T:
+    """The action's result, or the end of the process with every error."""
+    try:
+        return action()
+    except CompileError as error:
+        fail(error.diagnostics, form)
+
+
+def as_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """A list of objects with the fields of Diagnostic; secrets are masked as in the text."""
+    return _dump([_masked(asdict(diagnostic)) for diagnostic in diagnostics])
+
+
+def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
+    """A log with one run (OASIS SARIF 2.1.0), as code hosts and editors take it."""
+    codes = sorted({diagnostic.code for diagnostic in diagnostics})
+    driver = {"name": "ftc", "version": tool_version(), "rules": [{"id": code} for code in codes]}
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(diagnostic, codes) for diagnostic in diagnostics],
+    }
+    return _dump({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+MACHINE: dict[str, Callable[[Sequence[Diagnostic]], str]] = {"json": as_json, "sarif": as_sarif}
+
+
+def _result(diagnostic: Diagnostic, codes: list[str]) -> dict[str, Any]:
+    text = [diagnostic.message]
+    text += [f"note: {note}" for note in diagnostic.notes]
+    text += [f"hint: {hint}" for hint in diagnostic.hints]
+    result: dict[str, Any] = {
+        "ruleId": diagnostic.code,
+        "ruleIndex": codes.index(diagnostic.code),
+        "level": diagnostic.severity,
+        "message": {"text": mask("\n".join(text))},
+    }
+    if diagnostic.line or not diagnostic.path.startswith("--"):  # a place on the command line
+        place: dict[str, Any] = {"artifactLocation": {"uri": _uri(diagnostic.path)}}
+        if diagnostic.line:
+            place["region"] = _region(diagnostic)
+        result["locations"] = [{"physicalLocation": place}]
+    return result
+
+
+def _region(diagnostic: Diagnostic) -> dict[str, Any]:
+    region: dict[str, Any] = {
+        "startLine": diagnostic.line,
+        "startColumn": diagnostic.column,
+        "endColumn": diagnostic.end_column,
+    }
+    if diagnostic.source is not None:
+        region["snippet"] = {"text": mask(diagnostic.source)}
+    return region
+
+
+def _uri(path: str) -> str:
+    """A relative path stays relative, as code hosts want it; SARIF gives absolute ones a scheme."""
+    if Path(path).is_absolute():
+        return Path(path).as_uri()
+    return quote(os.fsencode(Path(path).as_posix()))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(item) for key, item in value.items()}  # pyright: ignore
+    if isinstance(value, tuple):
+        return [_masked(item) for item in value]  # pyright: ignore
+    return mask(value) if isinstance(value, str) else value
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
