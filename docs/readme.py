@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
+    shutil.rmtree(ROOT / "runs/readme", ignore_errors=True)
     readme = ROOT / "README.md"
     new = filled(readme.read_text("utf-8"))
     if "--check" in sys.argv:
