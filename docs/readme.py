@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = re.compile(r"<!-- (?P<kind>file|run|excerpt)(?:: (?P<what>[^\n]+?))? -->\n(?:\n```\w*\n.*?\n```\n)?", re.S)
+MARK = re.compile(
+    r"<!-- (?P<kind>file|run|excerpt)(?:: (?P<what>[^\n]+?))? -->\n(?:\n```\w*\n.*?\n```\n)?", re.S
+)
 
 
 def block(text: str, language: str = "") -> str:
@@ -19,7 +21,9 @@ def run(command: str) -> str:
     """The command and what it printed, diagnostics last."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "NO_COLOR": "1"}
-    done = subprocess.run(command.split(), cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command.split(), cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
     return f"$ {command}\n{done.stdout}{done.stderr}"
 
 

@@ -38,9 +38,7 @@ def segment_sdpa(
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     parts = [query.shape[2]] if lengths is None or key.shape[2] != query.shape[2] else lengths
-    keys, values = (
-        (key, value) if len(parts) == 1 else (key.split(parts, 2), value.split(parts, 2))
-    )
+    keys, values = (key, value) if len(parts) == 1 else (key.split(parts, 2), value.split(parts, 2))
     if len(parts) == 1:
         return _attend(query, keys, values, dropout, scaling, sliding_window), None
     segments = [

@@ -13,9 +13,7 @@ HELP = """\
 Messages = list[dict[str, str]]
 
 
-def load(
-    base: str, adapter: str | None = None, device: str = "cpu", **settings: Any
-) -> Any:
+def load(base: str, adapter: str | None = None, device: str = "cpu", **settings: Any) -> Any:
     """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it."""
     from transformers import AutoModelForCausalLM
 
@@ -34,7 +32,9 @@ def generate(
     prompt = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
     ).to(model.device)
-    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if stream else None
+    streamer = (
+        TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if stream else None
+    )
     with torch.no_grad():
         output = model.generate(
             prompt,

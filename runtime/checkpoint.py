@@ -33,7 +33,11 @@ def save(engine: Any, step: int, keep: int, probe: Sequence[Sample]) -> None:
     """Writes the state after `step` steps and keeps the newest `keep` checkpoints. Every rank calls it."""
     tag = f"step-{step:06d}"
     engine.save_checkpoint(
-        str(SAVING), tag=tag, client_state={"step": step}, save_latest=False, exclude_frozen_parameters=True
+        str(SAVING),
+        tag=tag,
+        client_state={"step": step},
+        save_latest=False,
+        exclude_frozen_parameters=True,
     )
     distributed.barrier()
     if torch.distributed.get_rank() == 0:

@@ -75,7 +75,8 @@ def main() -> int:
         print(f"\n> {row['question']}")
         print(f"{_cell(before, row['accept'])}   {_cell(after, row['accept']).rstrip()}")
     shares = [
-        sum(right(text, row["accept"]) for text, row in zip(answers, asked, strict=True)) / len(asked)
+        sum(right(text, row["accept"]) for text, row in zip(answers, asked, strict=True))
+        / len(asked)
         for answers in (base, tuned)
     ]
     print(f"\nAnswered rightly of {len(asked)}: base {shares[0]:.0%}, tuned {shares[1]:.0%}.")

@@ -31,7 +31,7 @@ def consolidate(path: Path) -> dict[str, torch.Tensor]:
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     if any(path.glob("*_optim_states.pt")):
-        with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
+        with Path(os.devnull).open("w") as null, redirect_stdout(null), redirect_stderr(null):
             return get_fp32_state_dict_from_zero_checkpoint(
                 str(path.parent), path.name, exclude_frozen_parameters=True
             )
@@ -90,13 +90,18 @@ def logits(model: Any, probe: list[list[int]]) -> list[torch.Tensor]:
         return [model(input_ids=row, use_cache=False).logits[0].float().cpu() for row in rows]
 
 
-def compare(what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float) -> None:
+def compare(
+    what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float
+) -> None:
     """Prints the largest difference, relative to the largest logit. Raises RunError above tolerance."""
     pairs = list(zip(ours, theirs, strict=True))
     scale = max(float(a.abs().max()) for a, _ in pairs)
     difference = max(float((a - b).abs().max()) for a, b in pairs) / scale
     tokens = sum(len(a) for a, _ in pairs)
-    print(f"  {what}: largest difference {difference:.1e} of the logits' scale, {tokens} tokens", flush=True)
+    print(
+        f"  {what}: largest difference {difference:.1e} of the logits' scale, {tokens} tokens",
+        flush=True,
+    )
     if not difference <= tolerance:
         raise RunError(
             "logits-differ",
@@ -163,7 +168,12 @@ def _merged(
     again = AutoModelForCausalLM.from_pretrained(
         folder, dtype=model.dtype, trust_remote_code=options.trust_remote_code
     )
-    compare("trained and re-loaded", expected, logits(again.to(options.device).eval(), probe), options.tolerance)
+    compare(
+        "trained and re-loaded",
+        expected,
+        logits(again.to(options.device).eval(), probe),
+        options.tolerance,
+    )
 
 
 def locate(choice: str) -> Path:
@@ -179,7 +189,9 @@ def locate(choice: str) -> Path:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="convert.sh", allow_abbrev=False)
-    parser.add_argument("--checkpoint", default="latest", help="latest, or a folder in checkpoints/")
+    parser.add_argument(
+        "--checkpoint", default="latest", help="latest, or a folder in checkpoints/"
+    )
     parser.add_argument("--base", required=True, help="the base model: a folder or a Hub id")
     parser.add_argument("--base-name", required=True, help="what the adapter calls its base")
     parser.add_argument("--revision", help="commit of a Hub id")
@@ -192,7 +204,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--export", default="export", help="the folder to write into")
     parser.add_argument("--merge", action="store_true", help="also merge the adapter into a model")
     parser.add_argument("--max-shard-size", default="5GB")
-    parser.add_argument("--tolerance", type=float, required=True, help="relative to the logits' scale")
+    parser.add_argument(
+        "--tolerance", type=float, required=True, help="relative to the logits' scale"
+    )
     return parser.parse_args()
 
 

@@ -21,7 +21,17 @@ from .errors import RunError
 from .reading import Source, read
 from .tokens import Sample, chat_samples, read_template, text_samples
 
-__all__ = ["Batch", "Ledger", "Source", "Stream", "load", "one_by_one", "pack", "read_template", "split"]
+__all__ = [
+    "Batch",
+    "Ledger",
+    "Source",
+    "Stream",
+    "load",
+    "one_by_one",
+    "pack",
+    "read_template",
+    "split",
+]
 
 
 @dataclass
@@ -90,7 +100,7 @@ def load(
         raise RunError(
             "no-samples",
             "no row is left to train on: " + "; ".join(str(count) for count in counts),
-            "raise model.max_seq_length or set data.on_overlong = \"truncate\" if rows are too long",
+            'raise model.max_seq_length or set data.on_overlong = "truncate" if rows are too long',
         )
     return samples
 
@@ -118,7 +128,7 @@ def _fit(sample: Sample, max_seq_length: int, on_overlong: str, count: Ledger) -
             raise RunError(
                 "overlong-row",
                 f"{len(sample.ids)} tokens are more than max_seq_length, which is {max_seq_length}",
-                "raise model.max_seq_length, or set data.on_overlong to \"drop\" or \"truncate\"",
+                'raise model.max_seq_length, or set data.on_overlong to "drop" or "truncate"',
                 where=sample.row,
             )
         if on_overlong == "drop":

@@ -30,7 +30,9 @@ def loss(
         for first in range(0, len(sequences), ranks):
             mine = sequences[first + rank] if first + rank < len(sequences) else []
             batch = data.batch([samples[number] for number in mine], device)
-            loss_sum += cross_entropy(forward(engine, batch).float(), batch.targets, reduction="sum").item()
+            loss_sum += cross_entropy(
+                forward(engine, batch).float(), batch.targets, reduction="sum"
+            ).item()
             tokens += len(batch.targets)
     engine.train(training)
     loss_sum, tokens = distributed.total([loss_sum, tokens])

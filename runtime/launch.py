@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -67,6 +68,12 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"\n{error}", file=sys.stderr, flush=True)
         os._exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(
+                "\nTo go on from the newest checkpoint: bash launch.sh --resume latest", flush=True
+            )
+        os._exit(128 + signal.SIGINT)
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()

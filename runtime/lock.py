@@ -111,7 +111,9 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
         found.append("the base model is another one")
     ranks = [lock["plan"]["batch.world_size"]["value"] for lock in (then, now)]
     if ranks[0] != ranks[1] and now["plan"]["parallel.zero_stage"]["value"] > 0:
-        found.append(f"its state is shared out over {ranks[0]} processes, and now there are {ranks[1]}")
+        found.append(
+            f"its state is shared out over {ranks[0]} processes, and now there are {ranks[1]}"
+        )
     return found
 
 

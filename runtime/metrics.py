@@ -1,7 +1,6 @@
 """What a run tells while it trains: logs/metrics.jsonl for machines, a progress bar for people."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -134,7 +133,7 @@ def _forget(after: int) -> None:
         kept = [line for line in lines if json.loads(line).get("step", 0) <= after]
         fresh = name.with_suffix(".new")
         fresh.write_text("".join(line + "\n" for line in kept), "utf-8")
-        os.replace(fresh, name)
+        fresh.replace(name)
 
 
 def _keep_grad_norm(engine: Any) -> None:
@@ -142,7 +141,9 @@ def _keep_grad_norm(engine: Any) -> None:
 
     def clip() -> None:
         engine._global_grad_norm = clip_grad_norm_(
-            parameters=engine.module.parameters(), max_norm=engine.gradient_clipping(), mpu=engine.mpu
+            parameters=engine.module.parameters(),
+            max_norm=engine.gradient_clipping(),
+            mpu=engine.mpu,
         )
 
     engine.clip_fp32_gradients = clip

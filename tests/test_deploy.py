@@ -59,7 +59,7 @@ def test_the_server_answers_as_the_chat_does(compiled):
         client = openai.OpenAI(base_url=url, api_key=KEY)
         assert [model.id for model in client.models.list()] == ["tiny one"]
         question = [{"role": "user", "content": "the model reads"}]
-        ask = dict(model="tiny one", messages=question, max_tokens=12, temperature=0)
+        ask = {"model": "tiny one", "messages": question, "max_tokens": 12, "temperature": 0}
         whole = client.chat.completions.create(**ask)
         assert whole.choices[0].message.content.strip() == answer
         pieces = client.chat.completions.create(**ask, stream=True)
@@ -107,7 +107,11 @@ def emitted_command(case: str, folder: Path, *more: str) -> list[str]:
     if arguments[0] == "-c":  # with a key: python -c CODE serve ...; the code adds the key
         code = arguments[1].replace("from lmdeploy.cli import run", "run = lambda: print(sys.argv)")
         shown = subprocess.run(
-            [sys.executable, "-c", code, *arguments[2:]], env=env, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code, *arguments[2:]],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return eval(shown.stdout)[1:]
     return arguments
@@ -118,7 +122,9 @@ def emitted_command(case: str, folder: Path, *more: str) -> list[str]:
 def test_lmdeploy_reads_the_emitted_command(case, tmp_path, lmdeploy_python):
     script = str(ROOT / "tests/deploy/parse_lmdeploy.py")
     arguments = emitted_command(case, tmp_path)
-    done = subprocess.run([str(lmdeploy_python), script, *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(lmdeploy_python), script, *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     read = json.loads(done.stdout)
     assert read["model_path"] == "export/merged" and read["server_name"] == "127.0.0.1"
@@ -136,7 +142,9 @@ def test_lmdeploy_reads_the_emitted_command(case, tmp_path, lmdeploy_python):
 def test_lmdeploys_parser_refuses_what_is_wrong(tmp_path, lmdeploy_python):
     script = str(ROOT / "tests/deploy/parse_lmdeploy.py")
     arguments = emitted_command("nodes2-lora", tmp_path, "--sesion-len", "8")
-    done = subprocess.run([str(lmdeploy_python), script, *arguments], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(lmdeploy_python), script, *arguments], capture_output=True, text=True
+    )
     assert done.returncode == 2 and "--sesion-len" in done.stderr
 
 
@@ -148,6 +156,9 @@ def test_a_server_without_its_key_does_not_start(tmp_path):
     env = {key: value for key, value in os.environ.items() if key != "LLAMA_API_KEY"}
     for key in ({}, {"LLAMA_API_KEY": ""}):
         done = subprocess.run(
-            ["bash", str(tmp_path / "deploy.sh")], env={**env, **key}, capture_output=True, text=True
+            ["bash", str(tmp_path / "deploy.sh")],
+            env={**env, **key},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode != 0 and "LLAMA_API_KEY: holds the API key" in done.stderr

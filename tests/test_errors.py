@@ -25,7 +25,16 @@ ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
 NUMBER = 161  # of cases
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
-MAKERS = {"at", "_error", "Diagnostic", "Unusable", "_problem", "SpecSyntaxError", "Fault", "RunError"}
+MAKERS = {
+    "at",
+    "_error",
+    "Diagnostic",
+    "Unusable",
+    "_problem",
+    "SpecSyntaxError",
+    "Fault",
+    "RunError",
+}
 CODE_ITSELF = re.compile(r"[a-z]+(-[a-z0-9]+)*$")
 # A fault of ftc's own, which no spec can bring about: tests/test_compiler.py makes one.
 NO_CASE = {"internal"}

@@ -89,7 +89,9 @@ def test_resume_after_kill(compiled):
     whole.launch()
     killed = compiled("killed", **keys)
     command = ["bash", str(killed.folder / "launch.sh")]
-    process = subprocess.Popen(command, env=environ(), start_new_session=True, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environ(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not list((killed.folder / "checkpoints").glob("step-00000[3-9]")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -149,7 +151,9 @@ def test_evaluation_and_samples_change_nothing(compiled):
     assert equal(watched.weights(), plain.weights())
     values = [r["validation_loss"] for r in watched.records() if "validation_loss" in r]
     assert len(values) == 3
-    assert values[-1] == [r for r in plain.records() if "validation_loss" in r][0]["validation_loss"]
+    assert (
+        values[-1] == next(r for r in plain.records() if "validation_loss" in r)["validation_loss"]
+    )
     lines = (watched.folder / "logs/samples.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 2, 4, 6]
 
@@ -189,14 +193,21 @@ def test_chat_answers_once_and_from_a_pipe(compiled):
 
     def chat(*arguments, text=None):
         return subprocess.run(
-            ["python", script, *arguments], input=text, env=environ(), text=True, capture_output=True
+            ["python", script, *arguments],
+            input=text,
+            env=environ(),
+            text=True,
+            capture_output=True,
         )
 
     early = chat("--merged", "--prompt", "read")
     assert early.returncode == 2 and "run bash convert.sh first" in early.stderr
     run.launch()
     run.bash("convert.sh")
-    answers = {choice: chat(choice, "--prompt", "read the spec").stdout for choice in ("--merged", "--adapter")}
+    answers = {
+        choice: chat(choice, "--prompt", "read the spec").stdout
+        for choice in ("--merged", "--adapter")
+    }
     assert answers["--merged"] == answers["--adapter"]
     assert chat(text="read the spec").stdout == answers["--merged"]
 

@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 import torch
-
 from ftc.runtime import attention, data, formats, packing, tokens
 from ftc.runtime.errors import RunError
 
@@ -43,11 +42,15 @@ GOLDEN = [
 ]
 # Without marks the spans come from the renders of prompts; both ways must agree.
 UNMARKED = (
-    tiny.TEMPLATE.read_text("utf-8").replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    tiny.TEMPLATE.read_text("utf-8")
+    .replace("{% generation %}", "")
+    .replace("{% endgeneration %}", "")
 )
 
 
-@pytest.mark.parametrize("template", [tiny.TEMPLATE.read_text("utf-8"), UNMARKED], ids=["marks", "prefix"])
+@pytest.mark.parametrize(
+    "template", [tiny.TEMPLATE.read_text("utf-8"), UNMARKED], ids=["marks", "prefix"]
+)
 @pytest.mark.parametrize("conversation", GOLDEN)
 def test_masks_come_from_one_render(tokenizer, template, conversation):
     tokenizer.chat_template = template
@@ -164,7 +167,9 @@ def test_loss_is_that_of_transformers(model):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     weight = model.model.layers[0].self_attn.q_proj.weight
     ours_gradient = torch.autograd.grad(ours, weight)[0]
-    torch.testing.assert_close(ours_gradient, torch.autograd.grad(theirs, weight)[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        ours_gradient, torch.autograd.grad(theirs, weight)[0], rtol=0, atol=1e-6
+    )
     model.set_attn_implementation(attention.SEGMENT_SDPA)
 
 
@@ -199,7 +204,16 @@ def test_order_is_a_function_of_seed_and_step(world_size, micro):
     """Whatever the ranks and micro-batches, a step holds the same sequences; an epoch holds each once."""
     samples = [sample_of([30 + n, 4]) for n in range(10)]
     streams = [
-        data.Stream(samples, data.one_by_one(samples), 42, rank, world_size, micro, 4 // (world_size * micro), end=30)
+        data.Stream(
+            samples,
+            data.one_by_one(samples),
+            42,
+            rank,
+            world_size,
+            micro,
+            4 // (world_size * micro),
+            end=30,
+        )
         for rank in range(world_size)
     ]
     seen = []
@@ -209,7 +223,8 @@ def test_order_is_a_function_of_seed_and_step(world_size, micro):
         seen.append(ids)
     reference = data.Stream(samples, data.one_by_one(samples), 42, 0, 1, 4, 1, end=30)
     expected = [
-        sorted(reference.sequence(c)[0].ids[0] for c in range(4 * s, min(4 * s + 4, 30))) for s in range(8)
+        sorted(reference.sequence(c)[0].ids[0] for c in range(4 * s, min(4 * s + 4, 30)))
+        for s in range(8)
     ]
     assert seen == expected
     assert sorted(i for ids in seen for i in ids) == sorted([30 + n for n in range(10)] * 3)
@@ -243,7 +258,11 @@ def test_rows_without_loss_and_long_rows_are_counted(tokenizer, tmp_path, monkey
         ('{"messages": [}', "rows.jsonl:2:15", "not JSON"),
         ('{"messages": "hi"}', "rows.jsonl:2", "must be a list"),
         ('{"messages": [{"role": "robot", "content": ""}]}', "rows.jsonl:2", "role 'robot'"),
-        ('{"messages": [{"role": "user", "content": "x"}]}', "rows.jsonl:2", "no message of the assistant"),
+        (
+            '{"messages": [{"role": "user", "content": "x"}]}',
+            "rows.jsonl:2",
+            "no message of the assistant",
+        ),
         ("[]", "rows.jsonl:2", "not a table"),
     ],
 )
@@ -270,7 +289,6 @@ def test_formats_read_what_they_say():
 def test_files_of_each_kind_give_the_same_rows(tmp_path, monkeypatch, suffix):
     import pyarrow as pa
     import pyarrow.parquet as pq
-
     from ftc.runtime.reading import read
 
     monkeypatch.chdir(tmp_path)
@@ -278,8 +296,22 @@ def test_files_of_each_kind_give_the_same_rows(tmp_path, monkeypatch, suffix):
     if suffix == "json":
         (tmp_path / "rows.json").write_text(json.dumps(rows), "utf-8-sig")
     elif suffix == "jsonl":
-        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\r\n" for r in rows), "utf-8-sig")
+        (tmp_path / "rows.jsonl").write_text(
+            "".join(json.dumps(r) + "\r\n" for r in rows), "utf-8-sig"
+        )
     else:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     found = [content for _, content in read(data.Source(file=f"rows.{suffix}", max_samples=4))]
     assert found == [row["messages"] for row in rows[:4]]
+
+
+def test_a_data_set_of_the_hub_is_read_through_datasets(tmp_path, monkeypatch):
+    """datasets takes a folder of this name for the Hub's data set, so the same call is made."""
+    from ftc.runtime.reading import read
+
+    monkeypatch.chdir(tmp_path)
+    tiny.write_rows(tmp_path / "some" / "rows" / "train.jsonl", 6)
+    source = data.Source(hub="some/rows", format="messages", split="train", max_samples=4)
+    found = list(read(source))
+    assert [content for _, content in found] == [row["messages"] for row in tiny.rows(6)[:4]]
+    assert found[1][0] == "some/rows: row 2"

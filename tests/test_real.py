@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 from ftc.compiler.presets import find_model
 
 from .conftest import ROOT, Run, environ
@@ -82,23 +81,45 @@ def test_the_shipped_template_is_the_models_own(smollm2, conversation):
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     own = tokenizer.apply_chat_template(conversation, return_dict=False)
     shipped = (ROOT / "templates/chat/smollm2.jinja").read_text("utf-8")
-    assert tokenizer.apply_chat_template(conversation, chat_template=shipped, return_dict=False) == own
+    assert (
+        tokenizer.apply_chat_template(conversation, chat_template=shipped, return_dict=False) == own
+    )
 
 
 def test_the_wheel_compiles_a_spec_in_an_empty_environment(tmp_path):
     """Built, installed without extras: a compiler, and no torch."""
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(build, check=True, capture_output=True, env=env)
     (wheel,) = tmp_path.glob("*.whl")
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    install = [str(venv / "bin/pip"), "install", "--quiet", str(wheel), "-c", str(ROOT / "constraints.txt")]
+    install = [
+        str(venv / "bin/pip"),
+        "install",
+        "--quiet",
+        str(wheel),
+        "-c",
+        str(ROOT / "constraints.txt"),
+    ]
     subprocess.run(install, check=True)
     output = tmp_path / "run"
     spec = str(ROOT / "specs/quickstart.toml")
     command = [str(venv / "bin/ftc"), "compile", spec, "-o", str(output)]
     subprocess.run(command, check=True, cwd=tmp_path, env=env)
-    listed = subprocess.run([str(venv / "bin/pip"), "list", "--format=json"], capture_output=True, check=True)
-    assert not {"torch", "transformers"} & {package["name"] for package in json.loads(listed.stdout)}
+    listed = subprocess.run(
+        [str(venv / "bin/pip"), "list", "--format=json"], capture_output=True, check=True
+    )
+    assert not {"torch", "transformers"} & {
+        package["name"] for package in json.loads(listed.stdout)
+    }
     assert json.loads((output / "ftc.lock").read_text())["files"]["train.py"]

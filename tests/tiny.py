@@ -10,7 +10,27 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 def rows(count: int = 40, seed: int = 0) -> list[dict]:
     """Conversations of very different lengths, so that wrong weighting shows."""
-    words = "the model reads a spec and writes a run with steps of tokens and loss é ü 你好 🙂".split()
+    words = [
+        "the",
+        "model",
+        "reads",
+        "a",
+        "spec",
+        "and",
+        "writes",
+        "a",
+        "run",
+        "with",
+        "steps",
+        "of",
+        "tokens",
+        "and",
+        "loss",
+        "é",
+        "ü",
+        "你好",
+        "🙂",
+    ]
     chance = random.Random(seed)
 
     def text(longest: int) -> str:
