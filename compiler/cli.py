@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from . import Compiled, compile_document, compile_for, load
 from .diagnostics import CompileError, Diagnostic, nearest
-from .load import Document, parse
+from .load import parse
 from .lockfile import tool_version
 from .new import first_spec, guess_format
 from .overrides import override
@@ -229,30 +230,28 @@ def check(spec: Path, settings: tuple[str, ...], form: Format) -> None:
 
 
 @main.command()
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("old")
+@click.argument("new")
 @click.option("--files", is_flag=True, help="Show what changes in each file, too.")
-def diff(old: Path, new: Path, files: bool) -> None:
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text")
+def diff(old: str, new: str, files: bool, form: Literal["text", "json"]) -> None:
     """Show what changes from OLD to NEW.
+
+    Each is a spec, a run directory (what its lock recorded), or either of them in
+    git: REV:PATH, where PATH is relative to the repository's root, or to this folder
+    if it begins with ./ (:PATH is what is staged).
 
     That is: keys, values that follow from them, files, and whether the checkpoints
     of OLD can be resumed. Exits with 0 if both compile to the same run, 1 if not.
     """
-    from .diff import diff as compare
-    from .diff_show import show
+    from .compare import compare
+    from .diff_show import as_json, show
 
-    sides: list[tuple[Document, Compiled]] = []
-    problems: list[Diagnostic] = []
-    for path in (old, new):
-        try:
-            document = load(path)
-            sides.append((document, compile_document(document)))
-        except CompileError as error:
-            problems += error.diagnostics
-    if problems:
-        fail(tuple(problems))
-    difference = compare(*sides)
-    text = show(difference, sides[0][1], sides[1][1], files=files)
+    before, after, difference = attempt(lambda: compare(old, new))
+    if form == "json":
+        click.echo(as_json(difference, before, after), nl=False)
+        sys.exit(1 if difference else 0)
+    text = show(difference, before, after, files=files)
     colours = {"+": "green", "-": "red", "~": "yellow"}
     for line in text.splitlines():
         click.echo(click.style(line, fg=colours.get(line[:1])) if line[1:2] == " " else line)

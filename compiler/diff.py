@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import Compiled
-from .facts import DataFile
-from .language import extra, field_at
-from .load import Document
+from .effects import Effect, effects
+from .language import affects, extra, field_at, model_at
 from .lockfile import LOCK
-from .plan import Value, leaves
 from .quote import toml
+from .sides import Side, Values
 from .spec import ResumeClass
 from .tree import is_array, is_table
 
 Kind = Literal["added", "removed", "changed"]
-Side = tuple[Document, Compiled]
 ABSENT: Any = object()
 NEW_RUN: ResumeClass = "new run"
 
@@ -29,7 +26,7 @@ class Change:
 
     `effect`: what the change means for checkpoints that exist; "" if the run stays the same, as
     where a default is now written down. `remark`: what holds on the side that lacks the key, or
-    where a derived value comes from.
+    where a derived value comes from. `affects`: what it is about (see keys.Affects).
     """
 
     kind: Kind
@@ -38,6 +35,7 @@ class Change:
     new: Any
     effect: ResumeClass | Literal[""] = ""
     remark: str = ""
+    affects: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class Difference:
     contents: tuple[Change, ...]
     files: tuple[tuple[Kind, str], ...]
     num_same: int  # keys that both specs set alike
+    effects: tuple[Effect, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.keys or self.derived or self.contents or self.files)
@@ -56,16 +55,17 @@ class Difference:
 
 def diff(before: Side, after: Side) -> Difference:
     """Compares two specs key by key, their plans value by value, their files byte by byte."""
-    plans = _values(before[1]), _values(after[1])
-    pairs = list(_leaves("", before[0].data, after[0].data))
+    plans = before.plan, after.plan
+    pairs = list(_leaves("", before.data, after.data))
     settings = _by_key(plans[0]), _by_key(plans[1])
     keys = [_key(path, old, new, *settings) for path, old, new in pairs if not _same(old, new)]
     return Difference(
         keys=tuple(keys),
         derived=tuple(_derived(*plans, {change.path for change in keys})),
-        contents=tuple(_contents(before[1], after[1])),
-        files=tuple(_files(before[1], after[1])),
+        contents=tuple(_contents(before, after)),
+        files=tuple(_files(before, after)),
         num_same=len(pairs) - len(keys),
+        effects=effects(before, after),
     )
 
 
@@ -112,13 +112,6 @@ def _items(path: str, old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any
             yield from _leaves(item, *rest)
 
 
-Values = dict[str, Value[Any]]
-
-
-def _values(compiled: Compiled) -> Values:
-    return dict(leaves(compiled.plan))
-
-
 def _by_key(plan: Values) -> Values:
     """The plan's values by the key of the spec that decides them, or else by their own path."""
     keys = {v.origin.detail: v for v in plan.values() if v.origin.kind in ("spec", "default")}
@@ -146,7 +139,8 @@ def _key(path: str, old: Any, new: Any, old_plan: Values, new_plan: Values) -> C
         remark = "as before"
     effect = extra(field)["changes"] if field and not _same(before, after) else ""
     values = (None if value is ABSENT else value for value in (old, new))
-    return Change(kind, path, *values, effect=effect, remark=remark)
+    about = affects(_language_path(path), "qlora") or "cosmetic"
+    return Change(kind, path, *values, effect=effect, remark=remark, affects=about)
 
 
 def _language_path(path: str) -> tuple[str, ...]:
@@ -165,30 +159,33 @@ def _derived(old: Values, new: Values, keys: set[str]) -> Iterator[Change]:
         field = field_at(_language_path(path), "qlora")
         effect = extra(field)["changes"] if field else ""
         remark = str(after.origin) if after else ""
-        yield Change(kind, path, *values, effect=effect, remark=remark)
+        about = _about(_language_path(path))
+        yield Change(kind, path, *values, effect=effect, remark=remark, affects=about)
 
 
-def _contents(old: Compiled, new: Compiled) -> Iterator[Change]:
+def _about(path: tuple[str, ...]) -> str:
+    """What a value of the plan is about: as its key, or else as its table."""
+    if path[0] == "batch":
+        path = ("train", "micro_batch_size" if path[1] != "global_batch_size" else path[1])
+    table = model_at(path[:1], "qlora")
+    return affects(path, "qlora") or str((table and table.AFFECTS) or "cosmetic")
+
+
+def _contents(old: Side, new: Side) -> Iterator[Change]:
     """What changed behind names that stayed the same."""
-    for group, index in sorted(old.facts.files.keys() & new.facts.files.keys()):
-        before, after = old.facts.files[group, index], new.facts.files[group, index]
-        if before.path.name == after.path.name and before.sha256 != after.sha256:
-            effect = NEW_RUN if group == "train" else "resumable"
-            texts = (_content(before), _content(after))
-            yield Change("changed", f"data.{group}[{index}]", *texts, effect=effect)
-    models = old.facts.local_model, new.facts.local_model
-    if models[0] and models[1] and models[0].path.name == models[1].path.name:
-        digests = [f"sha256 {model.sha256[:8]}" for model in models if model]
-        if digests[0] != digests[1]:
-            yield Change("changed", "model.base", *digests, effect=NEW_RUN)
+    for path in sorted(old.contents.keys() & new.contents.keys()):
+        before, after = old.contents[path], new.contents[path]
+        if before.name == after.name and before.sha256 != after.sha256:
+            effect = "resumable" if path.startswith("data.validation") else NEW_RUN
+            texts = [
+                f"{c.words} (sha256 {c.sha256[:8]})" if c.words else f"sha256 {c.sha256[:8]}"
+                for c in (before, after)
+            ]
+            about = "numerics" if path == "model.base" else "data"
+            yield Change("changed", path, *texts, effect=effect, affects=about)
 
 
-def _content(file: DataFile) -> str:
-    rows = f"{file.rows:,} rows" if file.rows is not None else f"{file.size:,} bytes"
-    return f"{rows} (sha256 {file.sha256[:8]})"
-
-
-def _files(old: Compiled, new: Compiled) -> Iterator[tuple[Kind, str]]:
+def _files(old: Side, new: Side) -> Iterator[tuple[Kind, str]]:
     # The spec is what is compared in the first place, and the lock follows from all the others.
     for path in sorted((old.files.keys() | new.files.keys()) - {"spec.toml", LOCK}):
         if path not in old.files:
@@ -202,6 +199,6 @@ def _files(old: Compiled, new: Compiled) -> Iterator[tuple[Kind, str]]:
 HEADER = re.compile(rb"Generated by ftc from .+ \(plan [0-9a-f]{8}\)\.")
 
 
-def body(compiled: Compiled, path: str) -> bytes:
+def body(side: Side, path: str) -> bytes:
     """A file's content with a header that does not name the spec and the plan."""
-    return HEADER.sub(b"Generated by ftc.", compiled.files[path].content, count=1)
+    return HEADER.sub(b"Generated by ftc.", side.files[path], count=1)

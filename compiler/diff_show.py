@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import asdict
+from typing import Any
 
-from . import Compiled
 from .diagnostics import visible
 from .diff import Change, Difference, Kind, body
+from .effects import Effect
 from .quote import toml
+from .sides import Side
 
 SIGN: dict[Kind, str] = {"added": "+", "removed": "-", "changed": "~"}
 MAX_TEXT = 200_000  # bytes of a file whose lines are compared
 
 
-def show(difference: Difference, old: Compiled, new: Compiled, *, files: bool) -> str:
+def show(difference: Difference, old: Side, new: Side, *, files: bool) -> str:
     """The difference for people; `files` adds a unified diff of every file."""
     if not difference:
         return "No changes: both specs compile to the same run.\n"
@@ -24,7 +28,12 @@ def show(difference: Difference, old: Compiled, new: Compiled, *, files: bool) -
         lines += ["", "Other content under the same name:"]
         lines += [_line(change, quoted=False) for change in difference.contents]
     if difference.files:
-        lines += ["", "Files:", *(f"{SIGN[kind]} {path}" for kind, path in difference.files)]
+        edited = old.edited | new.edited
+        lines += ["", "Files:"]
+        for kind, path in difference.files:
+            lines.append(f"{SIGN[kind]} {path}{'  (edited)' if path in edited else ''}")
+    if difference.effects:
+        lines += ["", "In numbers:", *(_effect(effect) for effect in difference.effects)]
     lines += ["", _count(difference), _verdict(difference)]
     if files:
         for _, path in difference.files:
@@ -37,8 +46,14 @@ def _line(change: Change, *, quoted: bool = True) -> str:
     values = {"added": new, "removed": old, "changed": f"{old} -> {new}"}
     text = f"{SIGN[change.kind]} {change.path}  {values[change.kind]}"
     text += f"  ({change.remark})" if change.remark else ""
-    text += "  # new run" if change.effect == "new run" else ""
+    about = [change.affects, *(["new run"] if change.effect == "new run" else [])]
+    text += f"  # {', '.join(about)}" if change.effect else ""
     return visible(text)
+
+
+def _effect(effect: Effect) -> str:
+    old, new = ("-" if n is None else f"{n:,}" for n in (effect.old, effect.new))
+    return f"~ {effect.name}  {old} -> {new}"
 
 
 def _short(text: str) -> str:
@@ -55,22 +70,53 @@ def _count(difference: Difference) -> str:
 
 
 def _verdict(difference: Difference) -> str:
-    """May the new run go on from the old one's checkpoints?"""
+    return VERDICTS[resume(difference)]
+
+
+VERDICTS = {
+    "new run": "This is a new run: it does not go on from checkpoints of the old one.",
+    "resumable": "Checkpoints of the old run can be resumed.",
+    "same": "Training stays the same: checkpoints of the old run can be resumed.",
+}
+
+
+def resume(difference: Difference) -> str:
+    """May the new run go on from the old one's checkpoints: a key of VERDICTS."""
     changes = (*difference.keys, *difference.derived, *difference.contents)
-    effects = {change.effect for change in changes}
-    if "new run" in effects:
-        return (
-            "This is a new run (see # new run): it does not go on from checkpoints of the old one."
-        )
-    if "resumable" in effects:
-        return "Checkpoints of the old run can be resumed."
-    return "Training stays the same: checkpoints of the old run can be resumed."
+    found = {change.effect for change in changes}
+    return next((effect for effect in ("new run", "resumable") if effect in found), "same")
 
 
-def _unified(path: str, old: Compiled, new: Compiled) -> list[str]:
+def as_json(difference: Difference, old: Side, new: Side) -> str:
+    """The difference for programs."""
+    edited = old.edited | new.edited
+    content: dict[str, Any] = {
+        "differs": bool(difference),
+        "resume": resume(difference),
+        "keys": [_record(change) for change in difference.keys],
+        "derived": [_record(change) for change in difference.derived],
+        "contents": [_record(change) for change in difference.contents],
+        "files": [
+            {"kind": kind, "path": path, "edited": path in edited}
+            for kind, path in difference.files
+        ],
+        "effects": [asdict(effect) for effect in difference.effects],
+        "unchanged_keys": difference.num_same,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _record(change: Change) -> dict[str, Any]:
+    """A change with its class under that name, and its effect: "", cosmetic, resumable, new run."""
+    record = asdict(change)
+    record["class"] = record.pop("affects")
+    return record
+
+
+def _unified(path: str, old: Side, new: Side) -> list[str]:
     texts: list[list[str]] = []
-    for compiled in (old, new):
-        content = body(compiled, path) if path in compiled.files else b""
+    for side in (old, new):
+        content = body(side, path) if path in side.files else b""
         try:
             texts.append(content.decode("utf-8").splitlines())
         except UnicodeDecodeError:

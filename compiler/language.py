@@ -65,6 +65,21 @@ def field_at(path: KeyPath, kind: str) -> FieldInfo | None:
     return model.model_fields.get(str(path[-1])) if model else None
 
 
+def affects(path: KeyPath, kind: str) -> str:
+    """What a change of the key at `path` is about, as in keys.Affects; "" if there is no such key.
+
+    A table as a whole affects what it says of its keys, or what its first key does.
+    """
+    while path and isinstance(path[-1], int):
+        path = path[:-1]
+    field, parent = field_at(path, kind), model_at(path[:-1], kind)
+    if field is None or parent is None:
+        return ""
+    own = model_at(path, kind)
+    said = extra(field).get("affects") or (own.AFFECTS if own else None) or parent.AFFECTS
+    return str(said or "cosmetic")
+
+
 def is_list(annotation: Any) -> bool:
     """Whether the type, or a member of the union that it is, is a list."""
     origin = get_origin(annotation)

@@ -1,4 +1,5 @@
-"""The spec language: every table and key, with its type, default, unit, help text and resume class.
+"""The spec language: every table and key, with its type, default, unit, help text, resume class and
+what a change of it is about.
 
 This is the one place that holds them. The checks, the JSON Schema, the reference page and the error
 texts are all made from these models. A spec is strict (no word is taken for a number), frozen, and
@@ -9,62 +10,21 @@ A default of None means that the value is decided in `resolve` from other keys; 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import Field, Strict
 
-# What a change of the key means for checkpoints that exist already.
-ResumeClass = Literal["resumable", "new run", "cosmetic"]
-
-
-def key(
-    default: Any = ...,
-    *,
-    help: str,
-    changes: ResumeClass = "new run",
-    unit: str = "",
-    **limits: Any,
-) -> Any:
-    """One key of the language; `limits` are pydantic's (ge, gt, le, lt, min_length, pattern)."""
-    extra: dict[str, Any] = {"changes": changes, "unit": unit}
-    return Field(default, description=help, json_schema_extra=extra, **limits)
-
-
-def table(model: type[BaseModel], *, help: str) -> Any:
-    """A table whose keys all have defaults, so that it may be left out."""
-    return Field(default_factory=model, description=help)
-
-
-class Refused(AttributeError):
-    """Somebody asked for a key that the document sets to nothing that could be used."""
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    if not TYPE_CHECKING:  # reached only for a key that `validate` left out of a broken spec
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise Refused(name)
-
-
-# What a text must look like, in words for the errors.
-LINE = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-SIZE = r"^[1-9][0-9]*(MB|GB)$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-FORMS = {
-    LINE: "a text on one line, of visible characters",
-    NAME: "letters, digits, `.`, `_` and `-`, with a letter or digit first",
-    SIZE: 'a size such as "5GB" or "500MB"',
-    VARIABLE: 'the name of an environment variable, such as "API_KEY"',
-}
+from .keys import FORMS as FORMS
+from .keys import LINE, NAME, SIZE, VARIABLE, key, table
+from .keys import Refused as Refused
+from .keys import ResumeClass as ResumeClass
+from .keys import Table as Table
 
 Text = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(pattern=LINE)]  # ends up in paths and in shell scripts
 
 
-class Model(Table):
+class Model(Table, affects="numerics"):
     """[model]: the model that is tuned, and how it is loaded."""
 
     base: Line = key(
@@ -87,19 +47,25 @@ class Model(Table):
     chat_template: Line = key(
         "model",
         help="`model` (the model's own), a template that ftc ships, or a path to a .jinja file.",
+        affects="data",
     )
     max_seq_length: int = key(
-        1024, help="Longest sample and longest packed sequence.", unit="tokens", ge=8
+        1024,
+        help="Longest sample and longest packed sequence.",
+        unit="tokens",
+        ge=8,
+        affects="data",
     )
     trust_remote_code: bool = key(False, help="Run Python code that the model's repository ships.")
     gradient_checkpointing: Literal["auto"] | bool = key(
         "auto",
         help="Recompute activations in the backward pass to save memory. auto: on GPUs only.",
         changes="resumable",
+        affects="placement",
     )
 
 
-class Quantization(Table):
+class Quantization(Table, affects="numerics"):
     """[method.quantization]: how the frozen base is stored (bitsandbytes, 4 bit)."""
 
     type: Literal["nf4", "fp4"] = key("nf4", help="The 4-bit data type.")
@@ -109,13 +75,13 @@ class Quantization(Table):
 KINDS = "full: every weight. lora: adapters on a frozen base. qlora: adapters on a 4-bit base."
 
 
-class Full(Table):
+class Full(Table, affects="numerics"):
     """[method] with kind = "full": every weight is trained."""
 
     kind: Literal["full"] = key(help=KINDS)
 
 
-class Lora(Table):
+class Lora(Table, affects="numerics"):
     """[method] with kind = "lora": low-rank adapters on a frozen base (arXiv 2106.09685)."""
 
     kind: Literal["lora"] = key(help=KINDS)
@@ -137,7 +103,7 @@ class Qlora(Lora):
 Method = Annotated[Full | Lora | Qlora, Field(discriminator="kind")]
 
 
-class Source(Table):
+class Source(Table, affects="data"):
     """[[data.train]] or [[data.validation]]: one file, or one data set of the Hub."""
 
     source: Line = key(help="A .json, .jsonl or .parquet file beside the spec, or a Hub id.")
@@ -150,7 +116,7 @@ class Source(Table):
     max_samples: int | None = key(None, help="Use the first so many rows.", unit="rows", ge=1)
 
 
-class Data(Table):
+class Data(Table, affects="data"):
     """[data]: what is trained on, and how rows become sequences."""
 
     train: list[Source] = key(help="The sources of training rows.", min_length=1)
@@ -172,19 +138,25 @@ class Data(Table):
     )
 
 
-class Optim(Table):
+class Optim(Table, affects="numerics"):
     """[optim]: the optimizer and its schedule."""
 
     optimizer: Literal["adamw"] = key("adamw", help="The optimizer.")
     learning_rate: float | None = key(
-        None, help="Peak learning rate. Unset: 1e-5 for full, 2e-4 for lora and qlora.", gt=0
+        None,
+        help="Peak learning rate. Unset: 1e-5 for full, 2e-4 for lora and qlora.",
+        gt=0,
+        affects="schedule",
     )
     betas: Annotated[tuple[Beta, Beta], Strict(False)] = key((0.9, 0.999), help="Adam's betas.")
     eps: float = key(1e-8, help="Adam's epsilon.", gt=0)
     weight_decay: float = key(0.0, help="Decoupled weight decay.", ge=0)
     max_grad_norm: float = key(1.0, help="Gradients are clipped to this norm. 0: never.", ge=0)
     lr_scheduler: Literal["cosine", "linear", "constant"] = key(
-        "cosine", help="How the learning rate falls after the warm-up.", changes="resumable"
+        "cosine",
+        help="How the learning rate falls after the warm-up.",
+        changes="resumable",
+        affects="schedule",
     )
     warmup_ratio: float | None = key(
         None,
@@ -192,9 +164,15 @@ class Optim(Table):
         ge=0,
         lt=1,
         changes="resumable",
+        affects="schedule",
     )
     warmup_steps: int | None = key(
-        None, help="Steps that warm up.", unit="steps", ge=0, changes="resumable"
+        None,
+        help="Steps that warm up.",
+        unit="steps",
+        ge=0,
+        changes="resumable",
+        affects="schedule",
     )
     min_lr_ratio: float = key(
         0.0,
@@ -202,13 +180,14 @@ class Optim(Table):
         ge=0,
         lt=1,
         changes="resumable",
+        affects="schedule",
     )
 
 
 Beta = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 
-class Train(Table):
+class Train(Table, affects="schedule"):
     """[train]: how long, in what batches, what is written down on the way."""
 
     num_epochs: int | None = key(
@@ -226,7 +205,11 @@ class Train(Table):
         ge=1,
     )
     micro_batch_size: int = key(
-        1, help="Sequences in one forward pass of one device.", ge=1, changes="resumable"
+        1,
+        help="Sequences in one forward pass of one device.",
+        ge=1,
+        changes="resumable",
+        affects="placement",
     )
     log_every: int = key(
         1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic"
@@ -242,7 +225,7 @@ class Train(Table):
     )
 
 
-class Hardware(Table):
+class Hardware(Table, affects="placement"):
     """[hardware]: the compile target. What follows from it is decided at compile time."""
 
     device: Literal["cpu", "cuda"] = key("cuda", help="What trains.", changes="resumable")
@@ -255,7 +238,7 @@ class Hardware(Table):
     )
 
 
-class Parallel(Table):
+class Parallel(Table, affects="placement"):
     """[parallel]: how DeepSpeed shares the training state among the devices."""
 
     zero_stage: Literal[0, 1, 2, 3] | None = key(
@@ -266,7 +249,7 @@ class Parallel(Table):
     offload_params: bool = key(False, help="Keep the parameters in the host's memory (stage 3).")
 
 
-class Samples(Table):
+class Samples(Table, affects="cosmetic"):
     """[samples]: answers that are generated before, during and after training."""
 
     prompts: list[Text] = key(help="What the model is asked.", min_length=1, changes="cosmetic")
@@ -279,14 +262,14 @@ class Samples(Table):
     max_new_tokens: int = key(64, help="Longest answer.", unit="tokens", ge=1, changes="cosmetic")
 
 
-class Export(Table):
+class Export(Table, affects="cosmetic"):
     """[export]: what convert.sh makes of a checkpoint."""
 
     merge: bool = key(True, help="Merge the adapter into a model of its own.", changes="cosmetic")
     max_shard_size: str = key("5GB", help="Largest weight file.", pattern=SIZE, changes="cosmetic")
 
 
-class Chat(Table):
+class Chat(Table, affects="cosmetic"):
     """[chat]: how chat.py generates."""
 
     system: Text | None = key(None, help="The system message of a chat.", changes="cosmetic")
@@ -302,7 +285,7 @@ class Chat(Table):
     )
 
 
-class Deploy(Table):
+class Deploy(Table, affects="cosmetic"):
     """[deploy]: the OpenAI-compatible server that deploy.sh starts."""
 
     engine: Literal["auto", "lmdeploy", "transformers"] = key(
@@ -321,7 +304,7 @@ class Deploy(Table):
     )
 
 
-class Spec(Table):
+class Spec(Table, affects="numerics"):
     """One fine-tuning run."""
 
     name: str = key(

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document, load
 from ftc.compiler.cli import main
-from ftc.compiler.diff import Change, Difference, Side, diff
+from ftc.compiler.diff import Change, Difference, diff
+from ftc.compiler.sides import Side, of_compiled
 
 DIFFS = Path(__file__).parent / "diff"
 NUMBER = 29  # of cases
@@ -45,7 +46,7 @@ def folder(case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def side(path: str) -> Side:
     document = load(path)
-    return document, compile_document(document)
+    return of_compiled(document, compile_document(document))
 
 
 def sides(case: Path) -> tuple[Side, Side]:
@@ -75,18 +76,19 @@ def test_backwards_is_the_mirror_image(case: Path, folder: Path) -> None:
     assert values(diff(new, old)) == mirrored(values(diff(old, new)))
 
 
-Values = list[tuple[str, str, object, object, str]]
+Values = list[tuple[str, str, object, object, str, str]]
 
 
 def values(difference: Difference) -> Values:
     """All that a difference says but the remarks, which speak of the new side."""
     changes: list[Change] = [*difference.keys, *difference.derived, *difference.contents]
-    found: Values = [(c.kind, c.path, c.old, c.new, c.effect) for c in changes]
-    return found + [(kind, path, None, None, "") for kind, path in difference.files]
+    found: Values = [(c.kind, c.path, c.old, c.new, c.effect, c.affects) for c in changes]
+    found += [("changed", e.name, e.old, e.new, "", "") for e in difference.effects]
+    return found + [(kind, path, None, None, "", "") for kind, path in difference.files]
 
 
 def mirrored(found: Values) -> Values:
-    return [(OTHER_SIGN[kind], path, new, old, effect) for kind, path, old, new, effect in found]
+    return [(OTHER_SIGN[kind], path, new, old, *rest) for kind, path, old, new, *rest in found]
 
 
 def test_every_case_is_found() -> None:

@@ -3,8 +3,8 @@
     UPDATE=1 pytest tests/test_errors.py      writes every stderr.txt anew; review that diff
 
 A case is a folder with spec.toml and stderr.txt, and perhaps: further files; `setup.sh` for what
-git can't hold; `args.txt` with another command line than `check spec.toml`. It runs in a copy of
-its folder, with rows.jsonl beside the spec.
+git can't hold; `args.txt` with another command line than `check spec.toml`; `env.txt` with variables
+of the environment. It runs in a copy of its folder, with rows.jsonl beside the spec.
 """
 
 import ast
@@ -23,7 +23,7 @@ from ftc.compiler.vocabulary import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
-NUMBER = 161  # of cases
+NUMBER = 169  # of cases
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
     "at",
@@ -57,6 +57,9 @@ def run(case: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str,
     if (folder / "setup.sh").exists():
         subprocess.run(["bash", "-e", "setup.sh"], cwd=folder, check=True)
     monkeypatch.chdir(folder)
+    if (folder / "env.txt").exists():
+        for line in (folder / "env.txt").read_text().splitlines():
+            monkeypatch.setenv(*line.split("=", 1))
     arguments = "check spec.toml"
     if (folder / "args.txt").exists():
         arguments = (folder / "args.txt").read_text().strip()

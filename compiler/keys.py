@@ -1,0 +1,70 @@
+"""What the spec language is made of: a table, a key with what it says of itself, forms of text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# What a change of the key means for checkpoints that exist already.
+ResumeClass = Literal["resumable", "new run", "cosmetic"]
+
+# What a change of the key is about: what is computed, on what data, how long and how fast it
+# learns, where it runs, or only what people see.
+Affects = Literal["numerics", "data", "schedule", "placement", "cosmetic"]
+
+
+def key(
+    default: Any = ...,
+    *,
+    help: str,
+    affects: Affects | None = None,
+    changes: ResumeClass = "new run",
+    unit: str = "",
+    **limits: Any,
+) -> Any:
+    """One key of the language; `limits` are pydantic's (ge, gt, le, lt, min_length, pattern).
+
+    `affects`: "cosmetic" where `changes` is; else, unless it is given, what its table says.
+    """
+    affects = "cosmetic" if changes == "cosmetic" else affects
+    extra: dict[str, Any] = {"changes": changes, "affects": affects, "unit": unit}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def table(model: type[BaseModel], *, help: str) -> Any:
+    """A table whose keys all have defaults, so that it may be left out."""
+    return Field(default_factory=model, description=help)
+
+
+class Refused(AttributeError):
+    """Somebody asked for a key that the document sets to nothing that could be used."""
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    AFFECTS: ClassVar[Affects | None] = None  # what its keys affect that don't say it themselves
+
+    def __init_subclass__(cls, affects: Affects | None = None, **rest: Any) -> None:
+        """Makes `class Optim(Table, affects="numerics")` set AFFECTS."""
+        super().__init_subclass__(**rest)
+        cls.AFFECTS = affects or cls.AFFECTS
+
+    if not TYPE_CHECKING:  # reached only for a key that `validate` left out of a broken spec
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise Refused(name)
+
+
+# What a text must look like, in words for the errors.
+LINE = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SIZE = r"^[1-9][0-9]*(MB|GB)$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+FORMS = {
+    LINE: "a text on one line, of visible characters",
+    NAME: "letters, digits, `.`, `_` and `-`, with a letter or digit first",
+    SIZE: 'a size such as "5GB" or "500MB"',
+    VARIABLE: 'the name of an environment variable, such as "API_KEY"',
+}

@@ -1,0 +1,154 @@
+"""What `ftc diff` compares: a spec as it compiles now, or a run as its lock recorded it.
+
+A run directory is not compiled again. Its lock says what was decided when it was, by the ftc of
+that day and of the data of that day, and that is what a run is; another ftc might decide otherwise.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import Compiled, load
+from .diagnostics import CompileError, Diagnostic
+from .facts import DataFile
+from .load import Document
+from .lockfile import LOCK, read_lock, sha256
+from .plan import Origin, Value, leaves
+from .presets import Architecture, find_model
+from .tree import is_array, is_table
+
+Values = dict[str, Value[Any]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What stands behind a name: a data file, or a model folder. `words` has its size."""
+
+    name: str
+    sha256: str
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a difference.
+
+    `data`: the spec. `plan`: every value by its path. `contents`: by key path, as in
+    "data.train[0]". `files`: the run directory's, of which `edited` are not as generated.
+    """
+
+    data: dict[str, Any]
+    plan: Values
+    contents: dict[str, Content]
+    files: dict[str, bytes]
+    architecture: Architecture | None
+    edited: frozenset[str] = frozenset()
+
+
+def of_compiled(document: Document, compiled: Compiled) -> Side:
+    """A spec, as it compiles now."""
+    facts = compiled.facts
+    contents = {f"data.{g}[{i}]": _content(file) for (g, i), file in facts.files.items()}
+    if facts.local_model:
+        model = facts.local_model
+        contents["model.base"] = Content(model.path.name, model.sha256)
+    return Side(
+        document.data,
+        {path: Value(_listed(v.value), v.origin) for path, v in leaves(compiled.plan)},
+        contents,
+        {path: file.content for path, file in compiled.files.items()},
+        facts.architecture,
+    )
+
+
+def _content(file: DataFile) -> Content:
+    return Content(file.path.name, file.sha256, _words(file.rows, file.size))
+
+
+def _words(rows: int | None, size: int) -> str:
+    return f"{rows:,} rows" if rows is not None else f"{size:,} bytes"
+
+
+def _listed(value: Any) -> Any:
+    """As JSON has it: no tuples."""
+    return list(value) if isinstance(value, tuple) else value  # pyright: ignore
+
+
+def of_run(folder: Path) -> Side:
+    """A run directory: the plan, the facts and the files that its lock records.
+
+    Files come from the directory, edits and all. Raises CompileError without a lock and its spec.
+    """
+    lock = read_lock(folder)
+    if lock is None:
+        raise _no_lock(folder)
+    document = load(folder / "spec.toml")
+    digests: dict[str, str] = lock["files"]
+    files = {name: (folder / name).read_bytes() for name in digests if (folder / name).is_file()}
+    files[LOCK] = b""
+    changed = frozenset(n for n, d in digests.items() if n in files and sha256(files[n]) != d)
+    if "spec.toml" in changed:
+        message = "spec.toml was edited since, so the lock says nothing about it"
+        hint = "undo the edit, or compile it again"
+        raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
+    try:
+        plan = {path: _value(path, entry) for path, entry in lock["plan"].items()}
+        contents = dict(_contents(document.data, plan, lock["facts"]))
+    except (KeyError, TypeError, AttributeError):
+        raise _no_lock(folder) from None
+    preset = find_model(str(plan["model.base"].value)) if "model.base" in plan else None
+    architecture = preset.architecture if preset else None
+    return Side(document.data, plan, contents, files, architecture, changed)
+
+
+def _no_lock(folder: Path) -> CompileError:
+    hint = "name a spec, or a directory that `ftc compile` made"
+    problem = Diagnostic("no-lock", f"{LOCK} is missing or damaged", str(folder), hints=(hint,))
+    return CompileError([problem])
+
+
+def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
+    text: str = entry["origin"]
+    if text.startswith("= "):
+        return Value(entry["value"], Origin("derived", text[2:]))
+    if text.startswith("preset "):
+        return Value(entry["value"], Origin("preset", text[7:]))
+    return Value(entry["value"], Origin("spec" if text == "spec" else "default", key_of(path)))
+
+
+# Where the plan calls a key of the spec otherwise than the spec does.
+PLACES = (("batch.", "train."), ("method.lora.", "method."))
+
+
+def key_of(path: str) -> str:
+    """The key of the spec that a value of the plan at `path` is taken from."""
+    if path in ("model.hub_id", "model.folder"):
+        return "model.base"
+    if path.endswith("].hub"):
+        return path.removesuffix("hub") + "source"
+    for place, table in PLACES:
+        if path.startswith(place):
+            return table + path.removeprefix(place)
+    return path
+
+
+def _contents(
+    spec: dict[str, Any], plan: Values, facts: dict[str, Any]
+) -> Iterator[tuple[str, Content]]:
+    by_file = {entry["file"]: entry for entry in facts["data"]}
+    for group in ("train", "validation"):
+        sources: Any = spec["data"].get(group, [])
+        for index, source in enumerate(sources if is_array(sources) else []):
+            value = plan.get(f"data.{group}[{index}].file")
+            entry = by_file.get(value.value) if value else None
+            if entry is not None and is_table(source):
+                words = _words(entry["rows"], entry["size"])
+                name = posixpath.basename(str(source["source"]))
+                yield f"data.{group}[{index}]", Content(name, entry["sha256"], words)
+    if "folder" in facts["model"]:
+        name = posixpath.basename(posixpath.normpath(spec["model"]["base"]))
+        yield "model.base", Content(name, facts["model"]["sha256"])

@@ -1,0 +1,3 @@
+git init -q .
+git add spec.toml 
+git -c user.name=ftc -c user.email=ftc@example.org -c commit.gpgsign=false commit -q -m one
