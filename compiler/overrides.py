@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .diagnostics import CompileError, Diagnostic, KeyPath
 from .language import dotted
-from .load import Document, parse
+from .load import Document, SpecSyntaxError, parse
 from .quote import toml
 
 FORM = re.compile(r"^(?P<path>[A-Za-z0-9_.\[\]-]+?)=(?P<value>.*)$", re.S)
@@ -31,7 +31,7 @@ def override(document: Document, settings: Sequence[str]) -> Document:
         text = _applied(document, lines, path, _value(match["value"]), setting)
         try:
             document = parse(text, document.path)
-        except Exception:
+        except SpecSyntaxError:
             raise _error(
                 setting, f"`{dotted(path)}` can't be set beside what the spec has"
             ) from None
