@@ -142,7 +142,7 @@ RUN: dict[str, str] = {
     "unknown-module": "A name or pattern of the spec matches nothing in the model.",
     "nothing-to-train": "Every weight is frozen.",
     "rope-scaled-already": "The model's positions are scaled already.",
-    "no-samples": "No row is left to train on.",
+    "no-samples": "No row is left to train on, or to validate on.",
     "overlong-row": 'A row is longer than max_seq_length, and data.on_overlong is "error".',
     "slow-tokenizer": "The tokenizer can't say where in the text a token stands, which masks need.",
     "no-end-token": "Answers or texts would end without an end token, and the model would never "

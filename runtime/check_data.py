@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         max_truncated_fraction=plan.get("data.max_truncated_fraction"),
     )
     if validation := sources(plan, "validation"):
-        data.load(validation, *settings, "logs/data.validation.json")
+        data.load(validation, *settings, "logs/data.validation.json", apart_from=samples)
     if fraction := plan.get("data.validation_fraction"):
         samples, held_out = data.split(samples, fraction, plan["seed"])
         print(f"{len(held_out):,} samples are held out for validation.")

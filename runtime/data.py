@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from . import cache, packing
 from . import ledger as ledgers
 from .errors import RunError
+from .ledger import Ledger
 from .packing import Sequences
 from .reading import Source
 from .sample_set import Samples, lengths_of, num_supervised
@@ -46,10 +47,12 @@ def load(
     *,
     max_dropped_fraction: float | None = None,
     max_truncated_fraction: float | None = None,
+    apart_from: Samples | None = None,
 ) -> Samples:
     """Reads, renders and tokenizes the sources; each fate of a row is counted, shown and written down.
 
-    `on_overlong` is "drop", "truncate" or "error". `ledger` is the JSON file for the counts. The tokens
+    `on_overlong` is "drop", "truncate" or "error". `ledger` is the JSON file for the counts. `apart_from`:
+    samples that must not be among these, as those of training in validation; they are dropped. The tokens
     are on disk (see `cache`): what is tokenized once is only opened the next time. Raises RunError for a
     row that can't be read, when no sample is left, or a source lost more of its rows than it may.
     """
@@ -57,6 +60,8 @@ def load(
     found = [cache.tokens(source, tokenizer, settings) for source in sources]
     counts = [one.ledger for one in found]
     samples = Samples.of([one.table for one in found], [one.moved for one in found])
+    if apart_from is not None:
+        samples = _without(samples, apart_from, counts)
     doubles = np.bincount(samples.source[samples.doubles()], minlength=len(counts))
     for count, double in zip(counts, doubles.tolist(), strict=True):
         count.duplicates = double
@@ -66,6 +71,20 @@ def load(
         ledgers.write(counts, ledger)
     ledgers.check(counts, max_dropped_fraction, max_truncated_fraction)
     return samples
+
+
+def _without(samples: Samples, others: Samples, counts: Sequence[Ledger]) -> Samples:
+    """The samples whose tokens are not among the others'; `counts` (one a source) say what went."""
+    leaked = np.isin(samples.digests, others.digests)
+    for number, count in enumerate(counts):
+        own = samples.source == number
+        gone, left = np.flatnonzero(own & leaked), samples.lengths[own & ~leaked]
+        for sample in (samples[int(place)] for place in gone):
+            count.drop("also in the training data", sample.row)
+            count.supervised_tokens -= num_supervised(sample)
+        count.samples, count.tokens = len(left), int(left.sum())
+        count.longest = int(left.max(initial=0))
+    return samples.take(np.flatnonzero(~leaked))
 
 
 def split(samples: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:

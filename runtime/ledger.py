@@ -124,8 +124,9 @@ def check(
     if not sum(ledger.samples for ledger in ledgers):
         raise RunError(
             "no-samples",
-            f"no row is left to train on{shown}",
+            f"no row is left of them{shown}",
             'raise model.max_seq_length or set data.on_overlong = "truncate" if rows are too long',
+            "validate on rows that are not trained on, if that is why they were dropped",
         )
     limits = (
         ("dropped", max_dropped_fraction, lambda one: one.num_dropped),

@@ -202,6 +202,30 @@ def test_every_fate_of_a_row_is_counted(tokenizer, capsys):
         data.load(sources, tokenizer, 8, "assistant", "drop", "logs/d.json")
 
 
+def test_rows_of_the_training_data_validate_nothing(tokenizer, capsys):
+    def load(*names: str, **more) -> sample_set.Samples:
+        sources = [data.Source(file=name) for name in names]
+        return data.load(sources, tokenizer, 96, "assistant", "drop", "logs/v.json", **more)
+
+    write_lines("train.jsonl", [talk("a spec"), talk("a run")])
+    write_lines("v.jsonl", [talk("a spec"), talk("a file"), talk("a run"), talk("a file, too")])
+    write_lines("w.jsonl", [talk("a run"), talk("a log")])
+    train = load("train.jsonl")
+    capsys.readouterr()
+    held_out = load("v.jsonl", "w.jsonl", apart_from=train)
+    assert [sample.row for sample in held_out] == ["v.jsonl:2", "v.jsonl:4", "w.jsonl:2"]
+    assert "2 dropped, also in the training data: v.jsonl:1, v.jsonl:3" in capsys.readouterr().out
+    v, w = json.loads(Path("logs/v.json").read_text())
+    reason = "also in the training data"
+    assert (v["rows"], v["samples"], v["dropped"][reason]["rows"]) == (4, 2, 2)
+    assert w["dropped"][reason] == {"rows": 1, "first": ["w.jsonl:1"]} and w["samples"] == 1
+    assert v["tokens"] + w["tokens"] == held_out.lengths.sum()
+    assert v["supervised_tokens"] == sum(map(data.num_supervised, held_out[:2]))
+    assert v["longest"] == held_out.lengths[:2].max()
+    with pytest.raises(RunError, match=r"error\[no-samples\](.|\n)*are not trained on"):
+        load("train.jsonl", apart_from=train)
+
+
 def test_counts_add_up_over_chunks():
     one, two = ledger.Ledger("a", rows=3, samples=2, longest=5), ledger.Ledger("a", 2, 1, longest=4)
     one.drop("why", "a:1")

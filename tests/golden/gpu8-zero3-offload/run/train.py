@@ -112,7 +112,13 @@ def main(options):
 
     train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
     validation_set = data.load(
-        VALIDATION, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.validation.json"
+        VALIDATION,
+        tokenizer,
+        MAX_SEQ_LENGTH,
+        LOSS_ON,
+        ON_OVERLONG,
+        "logs/data.validation.json",
+        apart_from=train_set,  # a row that is trained on, too, validates nothing
     )
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
 
