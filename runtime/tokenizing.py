@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby, islice
 from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,8 @@ from .reading import Source
 from .rows import Conversation, Dropped, Preference, Tokens
 from .tokens import Sample, chat_samples, ends, text_samples, token_samples
 
-CHUNK = 500  # rows
+CHUNK = 500  # rows at a time
+LARGEST = 1 << 19  # characters of them: the tokenizer takes a hundred bytes for each
 # One row of this is a sample. `loss`: 1 where a token is learnt. `supervised`: how many are predicted.
 # `digest`: of the ids, equal for duplicates.
 SCHEMA = pa.schema(
@@ -65,9 +67,30 @@ def tokenized(
     def work(chunk: Chunk) -> tuple[pa.RecordBatch, Ledger]:
         return tokenize(chunk, source, tokenizer, settings)
 
-    rows = reading.raw_rows(source)
-    chunks = iter(lambda: list(islice(rows, CHUNK)), [])
+    chunks = _chunks(reading.raw_rows(source))
     return _in_processes(work, chunks, len(os.sched_getaffinity(0)))
+
+
+def _chunks(rows: Iterable[tuple[str, Raw]]) -> Iterator[Chunk]:
+    """The rows, at most CHUNK and about LARGEST characters at a time."""
+    chunk, size = [], 0
+    for place, raw in rows:
+        chunk.append((place, raw))
+        size += _size(raw)
+        if len(chunk) >= CHUNK or size >= LARGEST:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(value: Any) -> int:
+    """About how many characters a value of a row has."""
+    if isinstance(value, bytes | str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 8
 
 
 def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> Iterator:

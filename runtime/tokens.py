@@ -18,8 +18,6 @@ from .render import Rendered, Span, render
 from .rows import Conversation, Tokens
 from .words import Words, words
 
-CHUNK = 1024  # conversations that are tokenized at a time; bounds the memory for offsets
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -61,10 +59,7 @@ def chat_samples(
             "masks need a tokenizer that knows where in the text a token stands (tokenizer.json)",
             "use a revision of the model that ships tokenizer.json",
         )
-    samples: list[Sample] = []
-    for first in range(0, len(conversations), CHUNK):
-        chunk = conversations[first : first + CHUNK]
-        samples += _chunk(tokenizer, chunk, rows[first : first + CHUNK], loss_on)
+    samples = _chunk(tokenizer, conversations, rows, loss_on)
     if samples:
         end_of_answer(tokenizer)
     return samples

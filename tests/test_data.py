@@ -503,6 +503,15 @@ def test_a_million_samples_are_packed_and_ordered_quickly():
     assert (np.sort(sequences.members) == np.arange(1_000_000)).all()
 
 
+@pytest.mark.parametrize("capacity", [512, 1024, 2048, 4096])
+def test_as_few_sequences_as_can_be_or_one_more(capacity):
+    """Lengths like those of a thousand alpaca rows; bench/README.md has the real ones."""
+    for seed in range(20):
+        lengths = np.random.default_rng(seed).lognormal(4.9, 0.8, 999).astype(int).clip(8, 512)
+        fewest = -(-lengths.sum() // capacity)
+        assert fewest <= len(packing.pack(lengths, capacity)) <= fewest + 1 + fewest // 200
+
+
 # -- ftc check --data
 
 
