@@ -22,6 +22,7 @@ setup: .venv/.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch ninja py-cpuinfo psutil
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,deploy,dev]'
+	$(BIN)/python -m compileall -q compiler runtime  # as pip does for what it copies: compiling starts faster
 	touch $@
 
 quickstart: setup

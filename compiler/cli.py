@@ -6,6 +6,7 @@ Results go to stdout, diagnostics to stderr.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,9 @@ from .load import parse
 from .overrides import override
 from .report import FORMATS, Format, attempt, fail, report
 from .write import outdated, write
+
+# No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,13 +17,12 @@ from .render import File, Files
 
 def verify(files: Files, plan: Plan) -> list[Diagnostic]:
     """Compiles the Python, parses the shell and reads the JSON of a run directory."""
+    shell = _shell({path: file for path, file in files.items() if path.endswith(".sh")})
     found: list[Diagnostic] = []
     for path, file in files.items():
-        message = None
+        message = shell.get(path)
         if path.endswith(".py") and not path.startswith("data/"):
             message = _python(file)
-        elif path.endswith(".sh"):
-            message = _shell(file)
         elif path == "ds_config.json":
             message = _ds_config(file, plan)
         if message:
@@ -40,16 +39,19 @@ def _python(file: File) -> str | None:
     return None
 
 
-def _shell(file: File) -> str | None:
+def _shell(scripts: Files) -> dict[str, str]:
+    """What bash finds wrong, by path. It reads all scripts at the same time: most of that is its start."""
     bash = shutil.which("bash")
     if bash is None:
-        return None
-    done = subprocess.run([bash, "-n"], input=file.content, capture_output=True, check=False)
-    return (
-        f"the generated shell script is not valid: {done.stderr.decode()}"
-        if done.returncode
-        else None
-    )
+        return {}
+    pipe = subprocess.PIPE
+    started = {path: subprocess.Popen([bash, "-n"], stdin=pipe, stderr=pipe) for path in scripts}
+    found: dict[str, str] = {}
+    for path, process in started.items():
+        _, errors = process.communicate(scripts[path].content)
+        if process.returncode:
+            found[path] = f"the generated shell script is not valid: {errors.decode()}"
+    return found
 
 
 def _ds_config(file: File, plan: Plan) -> str | None:
