@@ -124,7 +124,8 @@ RUN: dict[str, str] = {
     "the run was trained on.",
     "logits-differ": "The exported model does not answer as the trained one did, so it is not "
     "exported.",
-    "missing-file": "A file that the run was compiled with is gone.",
+    "missing-file": "A file that the run was compiled with is gone, or may not be read.",
+    "changed-file": "A data file changed while it was read.",
     "bad-encoding": "A data file is not UTF-8.",
     "bad-json": "A row of a data file is not JSON.",
     "bad-row": "A row is not of its source's format.",

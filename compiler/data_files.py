@@ -128,7 +128,7 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
         raise _no_source(name, file)
     if not _exists(file) and is_pattern(name):
         return _all(source, folder)
-    if not _exists(file) or file.is_dir():
+    if not _exists(file) or not file.is_file():  # a folder, a pipe
         raise _missing(name, file)
     try:
         size = file.stat().st_size
@@ -289,7 +289,9 @@ def _missing(name: str, file: Path) -> Unusable:
     if not _exists(file.parent):
         message = f"there is no folder {Path(name).parent.as_posix()}, so no file {name}"
         return Unusable("missing-file", message, "paths are relative to the spec's folder")
-    beside = [p.name for p in file.parent.glob("*") if p.name.endswith(DATA_SUFFIXES)]
+    beside = [
+        p.name for p in file.parent.glob("*") if p.name.endswith(DATA_SUFFIXES) and p.is_file()
+    ]
     near = nearest(file.name, beside)
     hints = [f'did you mean "{Path(name).with_name(near).as_posix()}"?'] if near else []
     if not near and beside:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 from collections.abc import Iterator
 
@@ -23,8 +22,9 @@ def table_rows(content: bytes, delimiter: str) -> Iterator[Row]:
     """Raises Unusable for a row that has not a field for each column."""
     csv.field_size_limit(sys.maxsize)
     lines = content.split(b"\n")
-    text = "\n".join(decoded(line, number) for number, line in enumerate(lines, 1))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    texts = [f"{decoded(line, number)}\n" for number, line in enumerate(lines, 1)]
+    texts[-1] = texts[-1][:-1]
+    rows = csv.reader(texts, delimiter=delimiter, strict=True)
     columns: list[str] = []
     line = 1
     try:
@@ -48,5 +48,8 @@ def table_rows(content: bytes, delimiter: str) -> Iterator[Row]:
         number = min(line, len(lines))
         place = (number, 1, decoded(lines[number - 1], number))
         raise Unusable(
-            "bad-data", f"this is no row of a table: {error}", QUOTES, place=place
+            "bad-data",
+            f"this is no row of a table: {str(error).split(' - ')[0]}",
+            QUOTES,
+            place=place,
         ) from None

@@ -98,7 +98,7 @@ class Tokens(NamedTuple):
 
 def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Tokens:
     """The tokens of a source. Tokenizes if they are not there yet, or damaged."""
-    reading.check_there(source)
+    before = reading.check_there(source)
     folder = models.cache() / "tokens" / key(source, tokenizer, settings)
     with _writable(folder.parent), filelock.FileLock(f"{folder}.lock"):
         found, said = _open(folder, source), "tokens from cache"
@@ -106,6 +106,12 @@ def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Setting
             begun = time.perf_counter()
             damaged = folder.exists()
             _build(folder, source, tokenizer, settings)
+            if reading.check_there(source) != before:
+                shutil.rmtree(folder)
+                hint = "start again when nothing writes to it any more"
+                raise RunError(
+                    "changed-file", "a file changed while it was read", hint, where=source.name
+                )
             found = _open(folder, source)
             said = f"tokenized in {time.perf_counter() - begun:.1f} s"
             said += ", as the cache was damaged" if damaged else ""

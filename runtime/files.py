@@ -125,7 +125,7 @@ def _table(delimiter: str) -> Callable[[str], Iterator[tuple[str, Raw]]]:
             except csv.Error as error:
                 raise RunError(
                     "bad-table",
-                    f"not a table: {error}",
+                    f"not a table: {str(error).split(' - ')[0]}",
                     "a field that holds a quote stands in quotes, with the quote doubled",
                     where=f"{file}:{line}",
                 ) from None
@@ -148,38 +148,39 @@ def _lines(data: BinaryIO, file: str) -> Iterator[str]:
 
 
 def _parquet(file: str) -> Iterator[tuple[str, Raw]]:
-    import pyarrow as pa
     import pyarrow.parquet
 
-    try:
-        number = 0
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(1000):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{file}: row {number}", without_none(row)
-    except pa.ArrowException as error:
-        raise _damaged(file, error) from None
+    return _batches(file, lambda: pyarrow.parquet.ParquetFile(file).iter_batches(1000))
 
 
 def _arrow(file: str) -> Iterator[tuple[str, Raw]]:
     """Arrow's file format, or its stream, which `datasets` writes."""
     import pyarrow as pa
 
-    try:
+    def batches() -> Iterator[Any]:
         with pa.memory_map(file) as data:
             if data.read(6) == b"ARROW1":
                 whole = pa.ipc.open_file(data)
-                batches = (whole.get_batch(n) for n in range(whole.num_record_batches))
+                yield from (whole.get_batch(n) for n in range(whole.num_record_batches))
             else:
                 data.seek(0)
-                batches = iter(pa.ipc.open_stream(data))
-            number = 0
-            for batch in batches:
-                for start in range(0, len(batch), 1000):
-                    for row in batch.slice(start, 1000).to_pylist():
-                        number += 1
-                        yield f"{file}: row {number}", without_none(row)
-    except (pa.ArrowException, OSError) as error:
+                yield from pa.ipc.open_stream(data)
+
+    return _batches(file, batches)
+
+
+def _batches(file: str, batches: Callable[[], Iterator[Any]]) -> Iterator[tuple[str, Raw]]:
+    import pyarrow as pa
+
+    number = 0
+    try:
+        for batch in batches():
+            batch.validate(full=True)  # else a damaged offset reads what lies elsewhere in memory
+            for start in range(0, len(batch), 1000):
+                for row in batch.slice(start, 1000).to_pylist():
+                    number += 1
+                    yield f"{file}: row {number}", without_none(row)
+    except (pa.ArrowException, OSError, OverflowError) as error:
         raise _damaged(file, error) from None
 
 

@@ -9,6 +9,7 @@ from .errors import RunError
 
 CHUNK = 1 << 20  # bytes
 LONGEST = 1 << 26  # characters in one row of a list; what is wrong with a row shows by then
+POINTER = b"version https://git-lfs"
 OTHER_BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -17,11 +18,27 @@ OTHER_BOMS = {
 }
 
 
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of two values of one key, json would lose the first in silence."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        double = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
+        raise _Double(f"the key `{double}` stands in it twice")
+    return table
+
+
+class _Double(ValueError):
+    pass
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_table)
+
+
 def parse_line(raw: bytes, place: str) -> Any:
     """A line as JSON. Raises RunError where it is not."""
     text = decode(raw, place)
     try:
-        row = json.loads(text)
+        row = JSON.decode(text)
         if "\\ud" in text or "\\uD" in text:
             _check_surrogates(row, place)
         return row
@@ -107,7 +124,7 @@ class _Text:
         """The JSON value that begins here."""
         while True:
             try:
-                value, end = json.JSONDecoder().raw_decode(self.text, self.at)
+                value, end = JSON.raw_decode(self.text, self.at)
                 if end < len(self.text) or self.ended:
                     break
             except json.JSONDecodeError as error:
@@ -133,6 +150,12 @@ def without_bom(first: bytes, file: str) -> bytes:
         if first.startswith(bom):
             message = f"the file is {name}, and must be UTF-8"
             raise RunError("bad-encoding", message, "save the file as UTF-8", where=f"{file}:1:1")
+    if b"\0" in first[:4]:
+        message = "byte 0x00: the file is UTF-16, or no text"
+        raise RunError("bad-encoding", message, "save the file as UTF-8", where=f"{file}:1:1")
+    if first.startswith(POINTER):
+        message = "this is Git LFS's pointer to the file, not the file"
+        raise RunError("damaged-file", message, "git lfs pull", where=f"{file}:1:1")
     return first.removeprefix(codecs.BOM_UTF8)
 
 
@@ -162,8 +185,11 @@ def _check_surrogates(row: Any, place: str) -> None:
 
 
 def _strange_json(place: str, error: Exception) -> RunError:
-    deep = isinstance(error, RecursionError)
-    message = "it is nested too deeply" if deep else "a number in it has too many digits"
+    message = "a number in it has too many digits"
+    if isinstance(error, RecursionError):
+        message = "it is nested too deeply"
+    elif isinstance(error, _Double):
+        message = str(error)
     return RunError(
         "bad-json", f"not JSON that can be read: {message}", "mend the row", where=place
     )

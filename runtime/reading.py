@@ -4,6 +4,7 @@ How a file is read is told by its suffix (`files.READERS`); .gz and .zst are ope
 is held but the row at hand, so a file may be larger than memory.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -101,10 +102,16 @@ def _hub_rows(source: Source) -> Iterator[tuple[str, files.Raw]]:
         yield f"{source.name}: row {number}", files.without_none(row)
 
 
-def check_there(source: Source) -> None:
-    """Raises RunError for a file that is gone."""
+def check_there(source: Source) -> list[tuple[int, int]]:
+    """The size and time of each file. Raises RunError for one that is gone, or may not be read."""
     for path in source.paths:
         if not Path(path).is_file():
             raise RunError(
                 "missing-file", "the data file is gone", "compile the spec again", where=path
             )
+        if not os.access(path, os.R_OK):
+            raise RunError(
+                "missing-file", "the data file may not be read", f"chmod u+r {path}", where=path
+            )
+    stats = [Path(path).stat() for path in source.paths]
+    return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
