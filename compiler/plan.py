@@ -152,7 +152,10 @@ class OptimPlan(NamedTuple):
 
 
 class TrainPlan(NamedTuple):
-    """`num_epochs` or `max_steps` is set; `eval_every`, if there is anything to evaluate on."""
+    """`num_epochs` or `max_steps` is set; `eval_every`, if there is anything to evaluate on.
+
+    `keep_best` is None where it is false, `early_stopping_patience` where there is none.
+    """
 
     num_epochs: Value[int] | None
     max_steps: Value[int] | None
@@ -160,11 +163,16 @@ class TrainPlan(NamedTuple):
     save_every: Value[int]
     keep_checkpoints: Value[int]
     eval_every: Value[int] | None
+    keep_best: Value[bool] | None
+    early_stopping_patience: Value[int] | None
 
 
 class HardwarePlan(NamedTuple):
+    """`peak_tflops`: of one device in the model's dtype, where it is known."""
+
     device: Value[str]
     accelerator: Value[str] | None
+    peak_tflops: Value[float] | None
     nodes: Value[int]
     devices_per_node: Value[int]
 
@@ -178,6 +186,7 @@ class ParallelPlan(NamedTuple):
 class SamplesPlan(NamedTuple):
     prompts: Value[list[str]]
     every: Value[int] | None
+    at_checkpoints: Value[bool] | None
     system: Value[str] | None
     max_new_tokens: Value[int]
 

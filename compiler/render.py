@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from functools import cache
 from typing import Any, NamedTuple
 
 from . import quote
 from .ds_config import ds_config
 from .facts import CopyKey, Facts
 from .plan import Plan, Value, leaves
-from .presets import resource
 from .render_model import checks_names, lora_arguments, mutates, packs, rope_parts
+from .requirements import serving_requirements, training_requirements
 from .summary import plural
 from .templates import fill
 from .vendor import vendored_files
@@ -60,8 +59,8 @@ def render(
         "deploy.sh": fill(server, variables),
         "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
         "chat_template.jinja": plan.template,
-        "requirements.txt": _training_requirements(plan),
-        "requirements-deploy.txt": _serving_requirements(plan),
+        "requirements.txt": training_requirements(plan),
+        "requirements-deploy.txt": serving_requirements(plan),
         "spec.toml": spec_text,
         ".gitignore": IGNORED,
     }
@@ -137,6 +136,8 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         "PEFT adapter -> merged Hugging Face model" if plan.export.merge.value else "PEFT adapter"
     )
     parts["exports"] = merged if plan.method.lora else "Hugging Face model"
+    parts["checkpoint"] = "best" if plan.train.keep_best else "newest"
+    parts |= _watching(plan)
     parts["numbers"] = _numbers(plan)
     parts |= _serving(plan)
     return parts
@@ -149,6 +150,23 @@ def _load(plan: Plan) -> str:
     for name in ("max_dropped_fraction", "max_truncated_fraction"):
         arguments += [f"{name}={name.upper()}"] if getattr(plan.data, name) else []
     return quote.call("data.load", arguments, indent=4, before=len("train_set = "))
+
+
+def _watching(plan: Plan) -> dict[str, str]:
+    """The calls that log, save and sample, with what the plan adds to them."""
+    log = ["engine", "total_steps", "first_step", "LOG_EVERY", "options.allow_drift"]
+    log += ["PEAK_TFLOPS"] if plan.hardware.peak_tflops else []
+    save = ["engine", "step + 1", "KEEP_CHECKPOINTS", "probe=train_set"]
+    save += ["validation_losses=validation_losses"] if plan.train.eval_every else []
+    save += ["keep_best=KEEP_BEST"] if plan.train.keep_best else []
+    when = ["(step + 1) % SAMPLE_EVERY == 0"] if plan.samples and plan.samples.every else []
+    if plan.samples and plan.samples.at_checkpoints:
+        when.append("(step + 1) % SAVE_EVERY == 0")
+    return {
+        "log": quote.call("metrics.start", log, indent=4, before=len("log = ")),
+        "save": quote.call("checkpoint.save", save, indent=12, before=0),
+        "sample_when": " or ".join([*when, "last"]),
+    }
 
 
 # How attention is kept inside each sample of a row: the words for it, and what the model is told.
@@ -236,6 +254,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["quantized"] if packs(plan) else []
     runtime += ["rope"] if plan.model.rope_scaling else []
     runtime += ["samples"] if plan.samples else []
+    runtime += ["validation"] if plan.train.early_stopping_patience else []
     names = {
         "bitsandbytes.optim": [optimizer] if optimizer else [],
         "deepspeed.ops.adam": ["DeepSpeedCPUAdam"] if plan.parallel.offload_optimizer.value else [],
@@ -287,38 +306,6 @@ def _numbers(plan: Plan) -> list[dict[str, str]]:
         for label, v in wanted
         if v is not None
     ]
-
-
-@cache
-def pins(file: str = "requirements.txt") -> dict[str, str]:
-    """The versions that the runtime was tested with: package -> `package==version`."""
-    lines = (resource("runtime") / file).read_text("utf-8").splitlines()
-    return {line.split("==")[0]: line for line in lines if "==" in line}
-
-
-def _training_requirements(plan: Plan) -> str:
-    packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]
-    packages += ["filelock", "numpy", "tqdm", "xxhash"]
-    packages += ["peft"] if plan.method.lora else []
-    optimizer_class = OPTIMIZERS[plan.optim.optimizer.value][1]
-    packages += ["bitsandbytes"] if plan.method.quantization or optimizer_class else []
-    packages += ["gguf"] if plan.model.package else []
-    sources = (*plan.data.train, *plan.data.validation)
-    packages += ["modelscope"] if any(source.modelscope for source in sources) else []
-    packages += ["flash-attn"] if plan.model.attention.value == "flash_attention_2" else []
-    where = "stands in ftc/" if plan.vendor_runtime.value else "is ftc's own"
-    head = f"# What ftc.runtime was tested with. It {where}; ftc.lock has its version."
-    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
-
-
-def _serving_requirements(plan: Plan) -> str:
-    if plan.deploy.engine.value == "lmdeploy":
-        head = "# For the server alone: lmdeploy can't share an environment with training."
-        return "\n".join([head, *pins("requirements-lmdeploy.txt").values()]) + "\n"
-    packages = ["torch", "transformers", "accelerate", "tokenizers", "safetensors"]
-    packages += ["fastapi", "starlette", "uvicorn", "openai"]
-    head = "# The server runs in the environment of training, with these beside ftc itself."
-    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
 
 
 CONSTANT = re.compile(r"^(?P<code>[A-Z][A-Z0-9_]* = .+)  (?P<comment># .+)$")

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import plan as p
 from .plan import Origin, Value
-from .presets import method_preset
+from .presets import ACCELERATORS, method_preset
 from .spec import Spec
 from .taking import Taker, derived
 
@@ -79,6 +79,8 @@ def train_plan(spec: Spec, take: Taker) -> p.TrainPlan:
         save_every=take("train.save_every"),
         keep_checkpoints=take("train.keep_checkpoints"),
         eval_every=take("train.eval_every") if evaluates else None,
+        keep_best=take.given("train.keep_best"),
+        early_stopping_patience=take.given("train.early_stopping_patience"),
     )
 
 
@@ -101,10 +103,15 @@ def parallel_plan(spec: Spec, take: Taker) -> p.ParallelPlan:
     )
 
 
-def hardware_plan(take: Taker) -> p.HardwarePlan:
+def hardware_plan(spec: Spec, take: Taker, dtype: str) -> p.HardwarePlan:
+    name = spec.hardware.accelerator
+    peak = None
+    if name is not None and dtype != "float32":
+        peak = derived(ACCELERATORS[name].tflops, f"{name}'s peak in {dtype}, dense")
     return p.HardwarePlan(
         device=take("hardware.device"),
         accelerator=take.given("hardware.accelerator"),
+        peak_tflops=peak,
         nodes=take("hardware.nodes"),
         devices_per_node=take("hardware.devices_per_node"),
     )

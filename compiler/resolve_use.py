@@ -21,6 +21,7 @@ def samples_plan(spec: Spec, take: Taker) -> p.SamplesPlan | None:
     return p.SamplesPlan(
         prompts=take("samples.prompts"),
         every=take.given("samples.every"),
+        at_checkpoints=take.given("samples.at_checkpoints"),
         system=take.given("samples.system"),
         max_new_tokens=take("samples.max_new_tokens"),
     )

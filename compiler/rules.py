@@ -42,6 +42,8 @@ RULES: tuple[Rule, ...] = (
     rules_training.one_warmup,
     rules_training.one_validation,
     rules_training.validation_is_used,
+    rules_training.best_is_evaluated,
+    rules_training.patience_can_end,
     rules_training.loss_is_chosen,
     rules_training.group_or_pack,
     rules_training.truncates,

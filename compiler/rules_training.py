@@ -95,18 +95,71 @@ def one_validation(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
 
 
 def validation_is_used(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """eval_every needs something to evaluate on."""
-    path: KeyPath = ("train", "eval_every")
-    if document.key(path) and not spec.data.validation and not spec.data.validation_fraction:
+    """What a validation loss decides needs something to evaluate on."""
+    if _evaluates(spec):
+        return
+    for name in ("eval_every", "keep_best", "early_stopping_patience"):
+        path: KeyPath = ("train", name)
+        if document.key(path) and getattr(spec.train, name):
+            yield at(
+                document,
+                path,
+                "nothing-to-evaluate",
+                "there is no validation data, so nothing to evaluate",
+                hints=[
+                    "set data.validation_fraction, such as 0.02",
+                    "or name held-out files in [[data.validation]]",
+                    f"or remove {name}",
+                ],
+            )
+
+
+def _evaluates(spec: Spec) -> bool:
+    return bool(spec.data.validation or spec.data.validation_fraction)
+
+
+def best_is_evaluated(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """keep_best compares checkpoints, so each of them needs a validation loss of its own."""
+    save, evaluate = spec.train.save_every, spec.train.eval_every
+    if not (spec.train.keep_best and _evaluates(spec)) or save % evaluate == 0:
+        return
+    smaller = max(steps for steps in range(1, evaluate + 1) if save % steps == 0)
+    set_here = [name for name in ("save_every", "eval_every") if document.key(("train", name))]
+    yield at(
+        document,
+        ("train", "keep_best"),
+        "conflict",
+        f"a checkpoint is saved every {save} steps and the validation loss taken every {evaluate}, so "
+        "not every checkpoint has one",
+        why="the best checkpoint is the one with the lowest validation loss",
+        others=[(("train", n), f"{n} is {getattr(spec.train, n)}") for n in set_here],
+        hints=[
+            f"set save_every to a multiple of {evaluate}",
+            f"or set eval_every = {smaller}",
+            "or remove keep_best",
+        ],
+    )
+
+
+def patience_can_end(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The run is long enough for early_stopping_patience to have a say."""
+    patience, steps = spec.train.early_stopping_patience, spec.train.max_steps
+    if patience is None or steps is None or not _evaluates(spec):
+        return
+    evaluations = (steps - 1) // spec.train.eval_every  # before the last step
+    if evaluations <= patience:
         yield at(
             document,
-            path,
-            "nothing-to-evaluate",
-            "there is no validation data, so nothing to evaluate",
+            ("train", "early_stopping_patience"),
+            "conflict",
+            f"the run is over before its loss could fail to fall {patience} times",
+            on="value",
+            why=f"max_steps = {steps} leaves {evaluations} evaluations before the end, one every "
+            f"{spec.train.eval_every} steps, and the first is the one to compare with",
+            others=[(("train", "max_steps"), f"max_steps is {steps}")],
             hints=[
-                "set data.validation_fraction, such as 0.02",
-                "or name held-out files in [[data.validation]]",
-                "or remove eval_every",
+                "lower train.eval_every or early_stopping_patience",
+                "or remove early_stopping_patience",
             ],
         )
 

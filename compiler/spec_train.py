@@ -127,6 +127,19 @@ class Train(Table, affects="schedule"):
     eval_every: int = key(
         100, help="The validation loss every so many steps.", unit="steps", ge=1, changes="cosmetic"
     )
+    keep_best: bool = key(
+        False,
+        help="Keep the checkpoint with the lowest validation loss, too, and let convert.sh take "
+        "it. save_every must be a multiple of eval_every.",
+        changes="cosmetic",
+    )
+    early_stopping_patience: int | None = key(
+        None,
+        help="Stop after so many evaluations in a row without a lower validation loss. Unset: never.",
+        unit="evaluations",
+        ge=1,
+        changes="resumable",
+    )
 
 
 class Hardware(Table, affects="placement"):

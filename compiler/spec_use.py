@@ -14,6 +14,9 @@ class Samples(Table, affects="cosmetic"):
     every: int | None = key(
         None, help="Every so many steps. Unset: before and after.", ge=1, changes="cosmetic"
     )
+    at_checkpoints: bool = key(
+        False, help="Also at each checkpoint that train.save_every asks for.", changes="cosmetic"
+    )
     system: Text | None = key(
         None, help="The system message before each prompt.", changes="cosmetic"
     )

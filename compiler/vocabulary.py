@@ -59,6 +59,8 @@ ELSEWHERE = {
     "train.save_every": "save_steps save_interval checkpoint_interval",
     "train.eval_every": "eval_steps eval_interval",
     "train.keep_checkpoints": "save_total_limit max_keep_ckpts",
+    "train.keep_best": "load_best_model_at_end save_best",
+    "train.early_stopping_patience": "patience early_stopping early_stop_patience",
     "hardware.accelerator": "gpu gpu_type",
     "hardware.nodes": "num_nodes nnodes",
     "hardware.devices_per_node": "devices gpus num_gpus nproc_per_node gpus_per_node",

@@ -25,9 +25,9 @@ def names_page() -> Iterator[str]:
     )
     yield "For `hardware.accelerator`:"
     yield table(
-        "name, memory in GB, computes in bfloat16",
+        "name, memory in GB, computes in bfloat16, TFLOPS (dense 16-bit products)",
         [
-            [f"`{name}`", str(a.memory), "yes" if a.bfloat16 else "no"]
+            [f"`{name}`", str(a.memory), "yes" if a.bfloat16 else "no", f"{a.tflops:g}"]
             for name, a in ACCELERATORS.items()
         ],
     )

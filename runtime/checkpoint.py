@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 import xxhash
 
-from . import distributed, lock, shards
+from . import distributed, lock, shards, validation
 from .errors import RunError
 from .tokens import Sample
 
@@ -37,10 +37,18 @@ def steps(folder: Path = FOLDER) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def save(engine: Any, step: int, keep: int, probe: Sequence[Sample]) -> None:
+def save(
+    engine: Any,
+    step: int,
+    keep: int,
+    probe: Sequence[Sample],
+    validation_losses: validation.Losses = (),
+    keep_best: bool = False,
+) -> None:
     """Writes the state after `step` steps and keeps the newest `keep` checkpoints. Every rank calls it.
 
-    Older ones go when the new one is complete. Raises RunError on every rank if one of them can't write.
+    `keep_best`: and the one with the lowest validation loss. Older ones go when the new one is complete.
+    Raises RunError on every rank if one of them can't write.
     """
     written = SAVING / f"step-{step:06d}"
     first = torch.distributed.get_rank() == 0
@@ -51,7 +59,13 @@ def save(engine: Any, step: int, keep: int, probe: Sequence[Sample]) -> None:
         "probe.json": json.dumps(rows).encode(),
         "probe.safetensors": _last_logits(engine, rows),
     }
-    _all_or_none(written, lambda: _complete(engine, written, step, keep, proof) if first else None)
+    more = {"step": step, "validation_losses": list(validation_losses)}
+
+    def finish() -> None:
+        _complete(engine, written, more, proof)
+        _rotate(keep, keep_best)
+
+    _all_or_none(written, lambda: finish() if first else None)
 
 
 def _last_logits(engine: Any, rows: list[list[int]]) -> bytes:
@@ -108,7 +122,7 @@ def _batches(
         yield batch
 
 
-def _complete(engine: Any, folder: Path, step: int, keep: int, proof: dict[str, bytes]) -> None:
+def _complete(engine: Any, folder: Path, more: dict[str, Any], proof: dict[str, bytes]) -> None:
     """What rank 0 adds when all pieces are there; then the checkpoint gets its name."""
     digests: dict[str, Any] = {}
     for rank in range(torch.distributed.get_world_size()):
@@ -123,7 +137,7 @@ def _complete(engine: Any, folder: Path, step: int, keep: int, proof: dict[str, 
         digests |= json.loads(part.read_text("utf-8"))
         part.unlink()
     state = {
-        "step": step,
+        **more,
         "layout": shards.layout(engine),
         "shapes": shards.shapes(engine),
         "loss_scale": _loss_scale(engine),
@@ -145,8 +159,13 @@ def _complete(engine: Any, folder: Path, step: int, keep: int, proof: dict[str, 
     folder.rename(target)
     _flush(FOLDER)
     shutil.rmtree(SAVING)
+
+
+def _rotate(keep: int, keep_best: bool) -> None:
+    best = validation.best(path for _, path in steps()) if keep_best else None
     for _, old in steps()[:-keep]:
-        shutil.rmtree(old)
+        if old != best:
+            shutil.rmtree(old)
 
 
 def _write(path: Path, content: bytes) -> list[Any]:
@@ -266,15 +285,16 @@ def newest() -> Path | None:
     return None
 
 
-def resume(engine: Any, choice: str | None) -> int:
-    """Loads a checkpoint ("latest" or a path); returns the number of steps that it has behind it.
+def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]]]:
+    """Loads a checkpoint ("latest" or a path); returns the number of steps that it has behind it, and the
+    validation losses on the way, as (steps, loss).
 
     "latest" without any checkpoint starts from the beginning, so that a queue may always pass it.
     Raises RunError for a path that holds no checkpoint, or a damaged one, or one of another run: changed
     data, or a changed key that makes a new run.
     """
     if choice is None or (choice == "latest" and not steps()):
-        return 0
+        return 0, []
     path = newest() if choice == "latest" else find(choice)
     if path is None:
         raise RunError(
@@ -297,7 +317,7 @@ def resume(engine: Any, choice: str | None) -> int:
             setattr(_scaler(engine), name, value)
     engine.global_steps = state["step"]
     _set_aside(after=state["step"])
-    return state["step"]
+    return state["step"], [(step, loss) for step, loss in state["validation_losses"]]
 
 
 def find(choice: str) -> Path:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from . import checkpoint, distributed, exported, names, rope, shards
+from . import checkpoint, distributed, exported, names, rope, shards, validation
 from .errors import RunError
 from .quantized import keep_layout
 from .tokens import read_template
@@ -214,17 +214,26 @@ def _merged(
 
 
 def locate(choice: str) -> Path:
-    """The folder of a checkpoint: "latest" or a path."""
-    path = checkpoint.newest() if choice == "latest" else checkpoint.find(choice)
+    """The folder of a checkpoint: "latest", "best" (by validation loss) or a path."""
+    best = validation.best(path for _, path in checkpoint.steps()) if choice == "best" else None
+    if best is not None:
+        return checkpoint.find(str(best))
+    path = checkpoint.find(choice) if choice not in ("latest", "best") else checkpoint.newest()
     if path is None:
         raise RunError("no-checkpoint", "there is no checkpoint yet", "train first: bash launch.sh")
+    if choice == "best":
+        raise RunError(
+            "no-checkpoint",
+            "no checkpoint was evaluated, so none of them is the best",
+            f"take the newest, {path}: bash convert.sh --checkpoint latest",
+        )
     return path
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="convert.sh", allow_abbrev=False)
     parser.add_argument(
-        "--checkpoint", default="latest", help="latest, or a folder in checkpoints/"
+        "--checkpoint", default="latest", help="latest, best, or a folder in checkpoints/"
     )
     parser.add_argument("--base", required=True, help="the base model: a folder or a Hub id")
     parser.add_argument("--base-name", required=True, help="what the adapter calls its base")

@@ -199,11 +199,15 @@ def grouped(
 
 @dataclass(frozen=True)
 class Step:
-    """This rank's micro-batches of an optimizer step, and the counts over all ranks."""
+    """This rank's micro-batches of an optimizer step, and the counts over all ranks.
+
+    `num_pairs`: of two tokens of a sample, which is what attention computes on.
+    """
 
     micro_batches: list[Batch]
     num_supervised: int
     num_tokens: int
+    num_pairs: int
     epoch: float
 
 
@@ -256,5 +260,6 @@ class Stream:
             ],
             sum(num_supervised(sample) for sample in everything),
             sum(len(sample.ids) for sample in everything),
+            sum(len(sample.ids) ** 2 for sample in everything),
             cursors.stop / len(self.sequences),
         )

@@ -2,8 +2,10 @@
 
 import json
 import math
+import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import torch
 from deepspeed.runtime.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from . import checkpoint, lock
+from . import checkpoint, flops, lock
+from .data import Step
 from .errors import RunError
+from .validation import Losses, lowest
 
 FILE = Path("logs/metrics.jsonl")
 
@@ -24,12 +28,18 @@ def say(text: str) -> None:
 
 
 class Log:
-    """The log of one run; only rank 0 writes. Made by `start`."""
+    """The log of one run; only rank 0 writes. Made by `start`.
 
-    def __init__(self, total_steps: int, first_step: int, log_every: int) -> None:
+    `flops`: the operations of a step. `peak`: what all devices could do, in FLOP a second, or None.
+    """
+
+    def __init__(
+        self, total_steps: int, first_step: int, log_every: int, flops: Callable[[Step], int]
+    ) -> None:
         self.total_steps, self.log_every = total_steps, log_every
         self.writes = torch.distributed.get_rank() == 0
-        self.time, self.tokens, self.supervised = time.perf_counter(), 0, 0
+        self.flops, self.peak = flops, None
+        self.time, self.since = time.perf_counter(), [0, 0, 0]  # tokens, supervised ones, FLOP
         self.may_overflow = False
         self.bar: Any = None
         if self.writes:
@@ -43,15 +53,13 @@ class Log:
     def step(
         self,
         step: int,
+        batch: Step,
         *,
         loss: float,
         learning_rate: float,
         grad_norm: Any,
-        epoch: float,
-        num_tokens: int,
-        num_supervised: int,
     ) -> None:
-        """After a step: `loss` is the mean over its supervised tokens, in nats; tokens are its counts.
+        """After a step on `batch`: `loss` is the mean over its supervised tokens, in nats.
 
         Raises RunError if the gradient was no finite number, as the weights are harmed then. In float16
         that happens now and again, and DeepSpeed leaves the step out.
@@ -65,7 +73,8 @@ class Log:
                 "then go on from the newest checkpoint: bash launch.sh --resume latest",
                 where=f"step {step + 1}",
             )
-        self.tokens, self.supervised = self.tokens + num_tokens, self.supervised + num_supervised
+        counts = (batch.num_tokens, batch.num_supervised, self.flops(batch))
+        self.since = [old + new for old, new in zip(self.since, counts, strict=True)]
         done = step + 1
         if self.bar is not None:
             self.bar.update()
@@ -73,18 +82,21 @@ class Log:
             return
         now = time.perf_counter()
         seconds, self.time = now - self.time, now
-        speed, self.tokens = self.tokens / seconds, 0
-        supervised_speed, self.supervised = self.supervised / seconds, 0
+        speed, supervised_speed, flops_speed = (count / seconds for count in self.since)
+        self.since = [0, 0, 0]
         self.write(
             step=done,
-            epoch=round(epoch, 4),
+            epoch=round(batch.epoch, 4),
             loss=loss,
             learning_rate=learning_rate,
             grad_norm=None if grad_norm is None else float(grad_norm),
-            tokens=num_tokens,
-            supervised_tokens=num_supervised,
+            tokens=batch.num_tokens,
+            supervised_tokens=batch.num_supervised,
             tokens_per_second=round(speed, 1),
             supervised_tokens_per_second=round(supervised_speed, 1),
+            tflops=float(f"{flops_speed / 1e12:.4g}"),
+            **({"mfu": round(flops_speed / self.peak, 4)} if self.peak else {}),
+            peak_memory_gb=round(_peak_memory() / 1e9, 3),
         )
         if self.bar is not None:
             self.bar.set_postfix_str(
@@ -103,6 +115,16 @@ class Log:
         if self.writes:
             say(f"After {step} steps: validation loss {loss:.4f}")
 
+    def stopped_early(self, losses: Losses) -> None:
+        """Training ends because the validation loss stagnates."""
+        (last, _), (best, loss) = losses[-1], losses[lowest(losses)]
+        self.write(step=last, stopped_early=True, best_step=best)
+        if self.writes:
+            say(
+                f"Stopped early, after {last} steps: the validation loss was lowest, {loss:.4f}, "
+                f"after {best}."
+            )
+
     def write(self, **record: Any) -> None:
         """Appends a record to logs/metrics.jsonl."""
         if self.writes:
@@ -117,10 +139,22 @@ class Log:
             say(message)
 
 
-def start(engine: Any, total_steps: int, first_step: int, log_every: int, drift: bool) -> Log:
-    """Opens the log, and writes down which run this is and which of its files were edited."""
+def start(
+    engine: Any,
+    total_steps: int,
+    first_step: int,
+    log_every: int,
+    drift: bool,
+    peak_tflops: float | None = None,
+) -> Log:
+    """Opens the log, and writes down which run this is and which of its files were edited.
+
+    `peak_tflops`: what one device can do.
+    """
     _keep_grad_norm(engine)
-    log = Log(total_steps, first_step, log_every)
+    log = Log(total_steps, first_step, log_every, flops.counter(engine.module))
+    if peak_tflops:
+        log.peak = peak_tflops * 1e12 * torch.distributed.get_world_size()
     log.may_overflow = engine.fp16_enabled()
     state = lock.state()
     log.write(
@@ -139,6 +173,16 @@ def start(engine: Any, total_steps: int, first_step: int, log_every: int, drift:
     elif log.writes:
         say(f"Training steps {first_step + 1} to {total_steps}.")
     return log
+
+
+def _peak_memory() -> int:
+    """Bytes at most since the last record on this rank's GPU; without one, of this process so far."""
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _newest() -> str:

@@ -71,7 +71,10 @@ def page(found: "Preview") -> str:
         (f"{samples:,}", "samples"),
         (f"{total:,}", "tokens"),
         (f"{learnt:,}", f"tokens learnt ({learnt / max(total, 1):.0%})"),
-        (f"{found.num_sequences:,}", f"sequences of at most {found.max_seq_length:,}"),
+        (
+            f"{found.num_sequences:,}",
+            f"sequence{'s' * (found.num_sequences != 1)} of at most {found.max_seq_length:,}",
+        ),
     ]
     cards = "".join(f"<div><b>{number}</b>{escape(what)}</div>" for number, what in facts)
     return f"""<!doctype html>

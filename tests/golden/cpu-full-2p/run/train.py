@@ -123,7 +123,7 @@ def main(options):
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step = checkpoint.resume(engine, options.resume)
+    first_step, validation_losses = checkpoint.resume(engine, options.resume)
     log = metrics.start(engine, total_steps, first_step, LOG_EVERY, options.allow_drift)
     guard = guards.start(engine, stream, log)
 
@@ -147,12 +147,10 @@ def main(options):
 
         log.step(
             step,
+            batch,
             loss=distributed.total([loss])[0],
             learning_rate=learning_rate(step, total_steps),
             grad_norm=engine.get_global_grad_norm(),
-            epoch=batch.epoch,
-            num_tokens=batch.num_tokens,
-            num_supervised=batch.num_supervised,
         )
         last = step + 1 == total_steps
         if (step + 1) % EVAL_EVERY == 0 or last:
@@ -160,9 +158,16 @@ def main(options):
                 engine, logits, validation_set, MAX_SEQ_LENGTH, stream.device
             )
             log.validation(step + 1, validation_loss)
+            validation_losses.append((step + 1, validation_loss))
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, probe=train_set)
+            checkpoint.save(
+                engine,
+                step + 1,
+                KEEP_CHECKPOINTS,
+                probe=train_set,
+                validation_losses=validation_losses,
+            )
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 

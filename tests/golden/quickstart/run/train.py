@@ -141,7 +141,7 @@ def main(options):
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step = checkpoint.resume(engine, options.resume)
+    first_step, _ = checkpoint.resume(engine, options.resume)
     log = metrics.start(engine, total_steps, first_step, LOG_EVERY, options.allow_drift)
     guard = guards.start(engine, stream, log)
     if first_step == 0:
@@ -167,12 +167,10 @@ def main(options):
 
         log.step(
             step,
+            batch,
             loss=distributed.total([loss])[0],
             learning_rate=learning_rate(step, total_steps),
             grad_norm=engine.get_global_grad_norm(),
-            epoch=batch.epoch,
-            num_tokens=batch.num_tokens,
-            num_supervised=batch.num_supervised,
         )
         last = step + 1 == total_steps
         if (step + 1) % SAMPLE_EVERY == 0 or last:

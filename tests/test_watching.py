@@ -1,0 +1,117 @@
+"""What a run tells of itself, and what its validation losses decide: the best checkpoint, and when to stop."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+
+def test_a_run_stagnates_when_no_lower_loss_came() -> None:
+    from ftc.runtime.validation import stagnates
+
+    def after(*losses: float) -> bool:
+        return stagnates(list(enumerate(losses)), 2)
+
+    assert not after() and not after(3.0) and not after(3.0, 3.0)
+    assert after(3.0, 3.0, 3.0) and after(2.0, 3.0, 2.5) and after(3.0, math.nan, math.nan)
+    assert not after(3.0, 3.0, 2.9) and not after(3.0, 2.0, 2.5) and not after(math.nan, 3.0, 3.1)
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
+    """Forward and backward, counted by torch operation by operation; causal attention as the whole square."""
+    import torch
+    from ftc.runtime.data import Step
+    from ftc.runtime.flops import counter
+    from peft import LoraConfig, get_peft_model
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation="eager")
+    if adapter:
+        model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear"))
+    model.enable_input_require_grads()  # as if there were a trained layer before the first
+    tokens, supervised = 60, 7
+    with FlopCounterMode(display=False) as counted:
+        ids = torch.arange(tokens)[None]
+        output = model(input_ids=ids, logits_to_keep=supervised, use_cache=False)
+        output.logits.sum().backward()
+    step = Step([], supervised, tokens, tokens**2, 0.0)
+    assert counter(model)(step) == pytest.approx(counted.get_total_flops(), rel=0.02)
+
+
+def test_flops_of_experts_and_of_packed_weights() -> None:
+    """Experts that a token is not sent to don't count; 4-bit weights count as what they stand for."""
+    from types import SimpleNamespace
+
+    import torch
+    from ftc.runtime.flops import _cost
+
+    experts = torch.nn.Parameter(torch.empty(8, 5, 3))
+    config = SimpleNamespace(num_experts_per_tok=2)
+    assert _cost(experts, config) == 6 * 2 * 5 * 3
+    packed = torch.nn.Parameter(torch.empty(8, 1, dtype=torch.uint8), requires_grad=False)
+    packed.quant_state = SimpleNamespace(shape=(4, 4))
+    assert _cost(packed, config) == 4 * 16
+    assert _cost(torch.nn.Parameter(torch.empty(9)), config) == 0
+
+
+def test_mfu_is_what_was_done_of_what_could_be(tmp_path, monkeypatch) -> None:
+    import torch
+    from ftc.runtime import metrics
+    from ftc.runtime.data import Step
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    clock = iter([0.0, 2.0, 6.0])
+    monkeypatch.setattr(metrics.time, "perf_counter", lambda: next(clock))
+    log = metrics.Log(3, 0, 1, flops=lambda step: 10**12 * step.num_tokens)
+    numbers = {"loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0}
+    for peak in (None, 5e12):
+        log.peak = peak
+        log.step(0, Step([], 2, 4, 16, 0.5), **numbers)
+    plain, measured = map(json.loads, (tmp_path / "logs/metrics.jsonl").read_text().splitlines())
+    assert plain["tflops"] == 2.0 and "mfu" not in plain
+    assert measured["tflops"] == 1.0 and measured["mfu"] == 0.2
+    assert plain["tokens_per_second"] == 2.0 and measured["supervised_tokens_per_second"] == 0.5
+
+
+RISES = {  # a learning rate that the tiny model can't stand
+    "data.validation_fraction": "0.2",
+    "optim.learning_rate": "3.0",
+    "optim.warmup_ratio": "0.3",
+    "train.max_steps": "20",
+    "train.eval_every": "1",
+    "train.save_every": "1",
+    "train.keep_best": "true",
+    "train.early_stopping_patience": "3",
+}
+
+
+@pytest.mark.executed
+def test_a_run_stops_early_and_exports_its_best_checkpoint(compiled) -> None:
+    """Interrupted or not, after the same step; the best checkpoint outlives the newer ones."""
+    whole = compiled("whole", **RISES, **{"train.keep_checkpoints": "99"})
+    said = whole.launch().stdout
+    losses = {r["step"]: r["validation_loss"] for r in whole.records() if "validation_loss" in r}
+    best, last = min(losses, key=losses.__getitem__), max(losses)
+    assert last == best + 3 < 20
+    assert f"Stopped early, after {last} steps: the validation loss was lowest" in said
+    assert whole.records()[-1] == {"step": last, "stopped_early": True, "best_step": best}
+    steps = [record for record in whole.records() if "loss" in record]
+    assert all(r["tflops"] > 0 and 0.1 < r["peak_memory_gb"] < 9 for r in steps)
+    assert "mfu" not in steps[0]  # nobody knows a CPU's peak
+
+    part = compiled("part", **RISES, **{"train.keep_checkpoints": "1"})
+    first = f"step-{best + 1:06d}"
+    for name in (first, f"step-{best:06d}"):
+        shutil.copytree(whole.folder / "checkpoints" / name, part.folder / "checkpoints" / name)
+    part.launch("--resume", first)
+    assert part.losses() == whole.losses()[best + 1 :]
+    kept = sorted(path.name for path in (part.folder / "checkpoints").iterdir())
+    assert kept == [f"step-{best:06d}", f"step-{last:06d}"]
+    again = part.launch("--resume", "latest").stdout
+    assert f"Stopped early, after {last} steps" in again
+    assert part.losses() == whole.losses()[best + 1 :]
+    assert f"Converting checkpoints/step-{best:06d}" in part.bash("convert.sh").stdout
