@@ -114,7 +114,8 @@ def compare(
         raise RunError(
             "logits-differ",
             f"{what} differ by {difference:.1e}; allowed is {tolerance:.0e}",
-            "nothing was exported; please report this with the run's ftc.lock",
+            "nothing was exported; is the base model still the one that was trained on?",
+            "if it is, please report this with the run's ftc.lock",
             where="convert",
         )
 

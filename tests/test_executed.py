@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ PINNED = {
     "full": [5.809014, 5.561071, 5.170342, 4.826031, 4.528151, 4.368660],
     "qlora": [5.811490, 5.729054, 5.592278, 5.539231, 5.498366, 5.503045],
 }
+NORMS = [1.099257, 1.391434, 1.468608, 0.987367, 0.738659, 0.586060]  # of lora's gradients
 METHODS = {"lora": NO_DROPOUT, "full": FULL, "qlora": {"method.kind": '"qlora"', **NO_DROPOUT}}
 
 
@@ -38,6 +40,20 @@ def test_each_method_trains_and_exports(compiled, method):
     assert exported == ({"merged"} if method == "full" else {"adapter", "merged"})
     template = (run.folder / "chat_template.jinja").read_text()
     assert (run.folder / "export/merged/chat_template.jinja").read_text() == template
+
+
+def test_an_adapter_is_not_merged_into_another_base(compiled, tmp_path, tiny_model):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "mine")
+    run = compiled(**{"model.base": '"mine"', "train.max_steps": "1"})
+    run.launch()
+    weights = load_file(tmp_path / "mine/model.safetensors")
+    weights["model.norm.weight"] *= 1.1
+    save_file(weights, tmp_path / "mine/model.safetensors", {"format": "pt"})
+    done = run.bash("convert.sh", check=False)
+    assert done.returncode == 2 and "error[logits-differ]: in training and rebuilt" in done.stderr
+    assert not (run.folder / "export/merged").exists()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +79,8 @@ def test_the_split_into_micro_batches_changes_nothing(compiled, micro):
     run = compiled(**NO_DROPOUT, **{"train.micro_batch_size": str(micro)})
     run.launch()
     assert run.losses() == pytest.approx(PINNED["lora"], rel=1e-5)
+    norms = [record["grad_norm"] for record in run.records() if "loss" in record]
+    assert norms == pytest.approx(NORMS, rel=1e-4), "clipped, and told, by the step"
 
 
 def equal(ours, theirs) -> bool:
