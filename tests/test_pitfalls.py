@@ -176,13 +176,12 @@ def test_what_is_learnt_and_how_long_stands_in_the_script(compiled, monkeypatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [FULL, NO_DROPOUT], ids=["full", "lora"])
-@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("method, stage", [(FULL, 0), (NO_DROPOUT, 1)], ids=["full", "lora"])
 def test_small_steps_are_not_lost_in_bfloat16(compiled, method, stage):
     """The weights are bfloat16 and a step is far below its precision: float32 masters add them up."""
     keys = {"model.dtype": '"bfloat16"', "parallel.zero_stage": str(stage)}
     keys |= {"optim.learning_rate": "1e-6", "optim.lr_scheduler": '"constant"'}
-    run = compiled(**method, **keys, **{"train.max_steps": "6", "train.save_every": "1"})
+    run = compiled(**method, **keys, **{"train.max_steps": "6", "train.save_every": "3"})
     run.launch()
     first, last = run.weights("checkpoints/step-000003"), run.weights()
     assert first.keys() == last.keys() and len(last) > 10
