@@ -16,7 +16,8 @@ def messages(row: Row) -> Conversation:
 
     The messages go to the chat template as they stand: none is joined, moved or left out. `loss`
     (true, false, or OpenAI's `weight`, 1 or 0) on an answer says whether it is learnt. A text may come
-    in parts ({"type": "text", "text"}). `tools`, and the arguments of a call, may be JSON in a text.
+    in parts ({"type": "text", "text"}). `tools`, and the arguments of a call, may be JSON in a text. What
+    OpenAI called functions, `function_call` and the role function before are tools and calls of them.
     """
     conversation = [
         message(item, f"message {number}: ")
@@ -24,15 +25,15 @@ def messages(row: Row) -> Conversation:
     ]
     if not any(item["role"] == "assistant" for item in conversation):
         raise Dropped("no message of the assistant")
-    return Conversation(conversation, tools(row.get("tools")))
+    return Conversation(conversation, tools(row.get("tools") or row.get("functions")))
 
 
 def message(item: Row, where: str = "") -> Message:
     """One message, with the keys that a chat template reads; an unset one (None) is left out."""
-    role = item.get("role")
+    role = "tool" if item.get("role") == "function" else item.get("role")
     if role not in ROLES:
         raise ValueError(f"{where}`role` must be one of {', '.join(ROLES)}; it is {role!r:.40}")
-    calls = tool_calls(item.get("tool_calls"), where)
+    calls = tool_calls(item.get("tool_calls") or item.get("function_call"), where)
     found: Message = {"role": role, "content": _content(item, where, optional=bool(calls))}
     found |= {key: text(item, key, where) for key in FURTHER if item.get(key) is not None}
     learnt = _learnt(item, where)
@@ -77,6 +78,9 @@ SHAREGPT = {
     "human": "user",
     "user": "user",
     "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
     "assistant": "assistant",
     "function_call": "assistant",
     "observation": "tool",
@@ -87,8 +91,9 @@ SHAREGPT = {
 def sharegpt(row: Row) -> Conversation:
     """{"conversations": [{"from", "value"}, ...], "system", "tools"}, as LLaMA-Factory reads it, too.
 
-    `from` is human or user, gpt or assistant, system, function_call (the value is JSON with `name` and
-    `arguments`, or a list of such), observation or tool. See `values.dialogue` for the turns.
+    `from` is human or user, gpt (chatgpt, bing, bard) or assistant, system, function_call (the value is
+    JSON with `name` and `arguments`, or a list of such), observation or tool. See `values.dialogue` for
+    the turns.
     """
     conversation = [_from(item, number, SHAREGPT) for number, item in _numbered(row)]
     system = optional_text(row, "system")
@@ -140,13 +145,16 @@ def _from(item: Row, number: int, sides: dict[str, str]) -> Message:
     side = item.get("from")
     if not isinstance(side, str) or side not in sides:
         raise ValueError(f"{where}`from` must be one of {', '.join(sides)}; it is {side!r:.40}")
-    value = text(item, "value", where)
     if side == "function_call":
-        return {"role": "assistant", "content": "", "tool_calls": tool_calls(value, where)}
-    learnt = (
-        {} if side not in ("gpt", "assistant") or loss(item, "loss", where) else {"loss": False}
-    )
-    return {"role": sides[side], "content": value} | learnt
+        calls = tool_calls(item.get("value"), where)
+        if not calls:
+            raise ValueError(f"{where}`value` must be a tool call, with `name` and `arguments`")
+        found: Message = {"role": "assistant", "content": "", "tool_calls": calls}
+    else:
+        found = {"role": sides[side], "content": text(item, "value", where)}
+    if found["role"] != "assistant" or _learnt(item, where) is not False:
+        return found
+    return found | {"loss": False}
 
 
 def conversation(row: Row) -> Content:

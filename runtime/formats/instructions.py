@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from ..rows import Conversation, Dropped, Row
+from ..rows import Conversation, Dropped, Message, Row
 from .values import optional_text, text, turn
 
 # The roles that XTuner's data sets are trained in, in our words.
@@ -30,19 +31,30 @@ def instruction(row: Row, suffix: str = "", system: str = "") -> Conversation:
     Without an input, the question ends with the instruction (XTuner adds a newline, which nobody who
     chats with the model types).
     """
-    asked, given = text(row, f"instruction{suffix}"), optional_text(row, f"input{suffix}")
-    return turn(f"{asked}\n{given}" if given else asked, text(row, f"output{suffix}"), system)
+    asked = [text(row, f"instruction{suffix}"), optional_text(row, f"input{suffix}")]
+    return turn("\n".join(filter(None, asked)), text(row, f"output{suffix}"), system)
 
 
 def alpaca(row: Row) -> Conversation:
     """{"instruction", "input", "output"} (tatsu-lab/alpaca, garage-bAInd/Open-Platypus).
 
-    Alpaca marks instructions that nobody can follow with the output <nooutput>.
+    Alpaca marks instructions that nobody can follow with the output <nooutput>. LLaMA-Factory's rows may
+    have "system", and "history": [[question, answer], ...] of turns before.
     """
-    conversation = instruction(row)
+    turns, system = instruction(row).messages, optional_text(row, "system")
     if row["output"].strip() == "<nooutput>":
         raise Dropped("the output is <nooutput>")
-    return conversation
+    first: list[Message] = [{"role": "system", "content": system}] if system else []
+    return Conversation([*first, *history(row.get("history")), *turns])
+
+
+def history(value: Any) -> list[Message]:
+    found: list[Message] = []
+    for number, pair in enumerate(value or [], 1):
+        if not isinstance(pair, list) or [type(side) for side in pair] != [str, str]:
+            raise ValueError(f"item {number} of `history` must be a question and its answer")
+        found += turn(*pair).messages
+    return found
 
 
 alpaca_zh = partial(instruction, suffix="_zh")  # silk-road/alpaca-data-gpt4-chinese

@@ -80,12 +80,15 @@ def dialogue(messages: list[Message]) -> list[Message]:
 
     Answers before the first question and questions after the last answer are left out: nobody asked,
     and nobody answered. Messages of one side that follow each other are joined by a newline, as most
-    chat templates want the sides to take turns. Raises Dropped if no answer is left.
+    chat templates want the sides to take turns. An empty system prompt is none. Raises Dropped if no
+    answer is left.
     """
     joined: list[Message] = []
     for message in messages:
         before = joined[-1] if joined else None
         if message["role"] == "assistant" and not _asked(joined):
+            continue
+        if message["role"] == "system" and not message["content"]:
             continue
         if before and _joins(before, message):
             texts = [text for text in (before["content"], message["content"]) if text]
