@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .effects import Effect, effects
 from .keys import ResumeClass
-from .language import affects, extra, field_at, model_at
+from .language import affects, changes, field_at, model_at
 from .lockfile import LOCK
 from .quote import toml
 from .sides import Side, Values
@@ -75,15 +75,13 @@ class Difference:
 
 def diff(before: Side, after: Side) -> Difference:
     """Compares two specs key by key, their plans value by value, their files byte by byte."""
-    plans = before.plan, after.plan
     pairs = list(_leaves("", before.data, after.data))
-    settings = _by_key(plans[0]), _by_key(plans[1])
-    keys = [_key(path, old, new, *settings) for path, old, new in pairs if not _same(old, new)]
+    keys = [_key(path, old, new, before, after) for path, old, new in pairs if not _same(old, new)]
     return Difference(
         old=before,
         new=after,
         keys=tuple(keys),
-        derived=tuple(_derived(*plans, {change.path for change in keys})),
+        derived=tuple(_derived(before, after, {change.path for change in keys})),
         contents=tuple(_contents(before, after)),
         files=tuple(_files(before, after)),
         num_same=len(pairs) - len(keys),
@@ -121,10 +119,7 @@ def _is_tables(value: Any) -> bool:
 
 
 def _items(path: str, old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any, Any]]:
-    shorter = min(len(old), len(new))
-    start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
-    pairs = range(1, shorter - start + 1)
-    end = next((i - 1 for i in pairs if old[-i] != new[-i]), shorter - start)
+    start, end = _alike(old, new)
     for index in range(max(len(old), len(new))):
         item = f"{path}[{index}]"
         if index < start or len(old) == len(new):
@@ -134,32 +129,52 @@ def _items(path: str, old: list[Any], new: list[Any]) -> Iterator[tuple[str, Any
             yield from _leaves(item, *rest)
 
 
+def _alike(old: list[Any], new: list[Any]) -> tuple[int, int]:
+    """How many items two lists have in common at their beginning, and at their end beyond those."""
+    shorter = min(len(old), len(new))
+    start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
+    pairs = range(1, shorter - start + 1)
+    return start, next((i - 1 for i in pairs if old[-i] != new[-i]), shorter - start)
+
+
 def _by_key(plan: Values) -> Values:
     """The plan's values by the key of the spec that decides them, or else by their own path."""
     keys = {v.origin.detail: v for v in plan.values() if v.origin.kind in ("spec", "default")}
     return {**plan, **keys}
 
 
-def _key(path: str, old: Any, new: Any, old_plan: Values, new_plan: Values) -> Change:
+def _holds(path: str, value: Any, side: Side) -> Any:
+    """The value of a key on a side: its own, or what holds without it, which is None where nothing does."""
+    if value is not ABSENT or "[" in path:  # items of a list have no defaults
+        return None if value is ABSENT else value
+    plan = _by_key(side.plan)
+    parts, kind = _language_path(path), side.data["method"]["kind"]
+    field = field_at(parts, kind)
+    if path in plan or field is None or field.is_required() or _left_out(parts, kind, side.data):
+        return plan[path].value if path in plan else None
+    return field.default
+
+
+def _left_out(path: tuple[str, ...], kind: str, data: Any) -> bool:
+    """Whether a table on the way to a key is optional ([samples]) and not there."""
+    for end in range(1, len(path)):
+        field = field_at(path[:end], kind)
+        data = data.get(path[end - 1])
+        if data is None:
+            return field is not None and field.default is None
+    return False
+
+
+def _key(path: str, old: Any, new: Any, old_side: Side, new_side: Side) -> Change:
     """The change of one key: what held without it, and what it does to checkpoints."""
     kind: Kind = "added" if old is ABSENT else "removed" if new is ABSENT else "changed"
-    field = field_at(_language_path(path), "qlora")
-    default = None if field is None or field.is_required() else field.default
-
-    def holds(value: Any, plan: Values) -> Any:
-        if value is ABSENT and "[" in path:
-            return None  # items of a list have no defaults
-        if value is ABSENT:
-            return plan[path].value if path in plan else default
-        return value
-
-    before, after = holds(old, old_plan), holds(new, new_plan)
+    before, after = _holds(path, old, old_side), _holds(path, new, new_side)
     remark = {"added": f"was {toml(before)}", "removed": f"now {toml(after)}"}.get(kind, "")
     if (before if kind == "added" else after) is None:
         remark = ""
     if _same(before, after):
         remark = "as before"
-    effect = extra(field)["changes"] if field and not _same(before, after) else ""
+    effect = changes(_language_path(path), "qlora") if not _same(before, after) else ""
     values = (None if value is ABSENT else value for value in (old, new))
     about = affects(_language_path(path), "qlora") or "cosmetic"
     return Change(kind, path, *values, effect=effect, remark=remark, affects=about)
@@ -169,8 +184,25 @@ def _language_path(path: str) -> tuple[str, ...]:
     return tuple(re.sub(r"\[\d+\]", "", path).split("."))
 
 
-def _derived(old: Values, new: Values, keys: set[str]) -> Iterator[Change]:
+def _moved(before: Side, after: Side) -> tuple[set[str], set[str]]:
+    """Of each side: paths in sources that only moved, because others were added or removed before them."""
+    moved: tuple[set[str], set[str]] = set(), set()
+    for group in ("train", "validation"):
+        lists = [side.data["data"].get(group, []) for side in (before, after)]
+        if len(lists[0]) != len(lists[1]):
+            _, end = _alike(*lists)
+            for paths, sources, side in zip(moved, lists, (before, after), strict=True):
+                last = range(len(sources) - end, len(sources))
+                names = tuple(f"data.{group}[{index}]." for index in last)
+                paths |= {path for path in side.plan if path.startswith(names)}
+    return moved
+
+
+def _derived(old_side: Side, new_side: Side, keys: set[str]) -> Iterator[Change]:
     """Values of the plan that changed without being set by either spec."""
+    moved = _moved(old_side, new_side)
+    old = {path: value for path, value in old_side.plan.items() if path not in moved[0]}
+    new = {path: value for path, value in new_side.plan.items() if path not in moved[1]}
     for path in sorted((old.keys() | new.keys()) - keys - {"summary"}):
         before, after = old.get(path), new.get(path)
         values = (before.value if before else None, after.value if after else None)
@@ -178,8 +210,7 @@ def _derived(old: Values, new: Values, keys: set[str]) -> Iterator[Change]:
         if set_here or values[0] == values[1]:
             continue
         kind: Kind = "added" if not before else "removed" if not after else "changed"
-        field = field_at(_language_path(path), "qlora")
-        effect = extra(field)["changes"] if field else ""
+        effect = changes(_language_path(path), "qlora")
         remark = str(after.origin) if after else ""
         about = _about(_language_path(path))
         yield Change(kind, path, *values, effect=effect, remark=remark, affects=about)

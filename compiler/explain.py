@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .diagnostics import CompileError, Diagnostic, nearest
-from .language import extra, field_at
+from .language import changes, extra, field_at
 from .load import Document
 from .plan import Plan, Value, leaves
 
@@ -71,7 +71,7 @@ def _explained(document: Document, path: str, value: Value[Any]) -> Explained:
         span.line if span else None,
         (field.description or "") if field else "",
         str(extra(field).get("unit", "")) if field else "",
-        str(extra(field).get("changes", "")) if field else "",
+        changes(tuple(parts), method) if key else "",
     )
 
 

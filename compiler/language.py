@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .diagnostics import KeyPath
-from .keys import FORMS, Table
+from .keys import FORMS, ResumeClass, Table
 from .spec import Spec
 from .tree import is_table
 
@@ -79,6 +79,23 @@ def affects(path: KeyPath, kind: str) -> str:
     own = model_at(path, kind)
     said = extra(field).get("affects") or (own.AFFECTS if own else None) or parent.AFFECTS
     return str(said or "cosmetic")
+
+
+# From the least consequence to the greatest.
+CONSEQUENCES: tuple[ResumeClass, ...] = ("cosmetic", "resumable", "new run")
+
+
+def changes(path: KeyPath, kind: str) -> ResumeClass | Literal[""]:
+    """What a change of the key at `path` means for checkpoints; "" if there is no such key.
+
+    Of a table that says so itself ([[data.validation]]) no key has a greater consequence.
+    """
+    fields = [field_at(path[: end + 1], kind) for end in range(len(path))]
+    said = {extra(field).get("changes") for field in fields if field}
+    for consequence in CONSEQUENCES:
+        if fields[-1] and consequence in said:
+            return consequence
+    return ""
 
 
 def is_list(annotation: Any) -> bool:

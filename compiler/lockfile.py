@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .facts import Facts
-from .language import extra, field_at
+from .language import changes
 from .plan import Plan, Value, leaves
 from .render import File, Files, plan_id
 from .tree import is_table
@@ -58,9 +58,7 @@ def _entry(path: str, value: Value[Any]) -> dict[str, Any]:
     origin = value.origin
     key = origin.detail if origin.kind in ("spec", "default") else path
     parts = tuple(part.split("[")[0] for part in key.split("."))
-    field = field_at(parts, "qlora")
-    changes = str(extra(field).get("changes", "")) if field else ""
-    return {"value": value.value, "origin": str(origin), "changes": changes}
+    return {"value": value.value, "origin": str(origin), "changes": changes(parts, "qlora")}
 
 
 def _data(plan: Plan, facts: Facts) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from .explain import CHANGES
-from .keys import LINE
+from .keys import LINE, ResumeClass
+from .language import CONSEQUENCES
 from .quote import toml
 from .spec import Spec
 from .tree import is_array, is_table
@@ -36,10 +37,13 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _tidy(node: Any, definitions: dict[str, Any]) -> Any:
-    """A part of the schema in our form, with everything that it refers to put in its place."""
+def _tidy(node: Any, definitions: dict[str, Any], bound: ResumeClass = "new run") -> Any:
+    """A part of the schema in our form, with everything that it refers to put in its place.
+
+    `bound`: the greatest consequence that a change in it may have (see `language.changes`).
+    """
     if is_array(node):
-        return [_tidy(item, definitions) for item in node]
+        return [_tidy(item, definitions, bound) for item in node]
     if not is_table(node):
         return node
     node = _without_null(dict(node))
@@ -48,10 +52,13 @@ def _tidy(node: Any, definitions: dict[str, Any]) -> Any:
         node = {**named, **node}
     node.pop("title", None)
     node.pop("discriminator", None)  # of OpenAPI; each member's constant `kind` says the same
+    if "changes" in node:
+        bound = next(c for c in CONSEQUENCES if c in (bound, node["changes"]))
+        node["changes"] = bound
     if "properties" in node:
         keys = node["properties"]
-        node["properties"] = {name: _key(_tidy(keys[name], definitions)) for name in keys}
-    rest = {k: v if k == "properties" else _tidy(v, definitions) for k, v in node.items()}
+        node["properties"] = {name: _key(_tidy(keys[name], definitions, bound)) for name in keys}
+    rest = {k: v if k == "properties" else _tidy(v, definitions, bound) for k, v in node.items()}
     return _portable(rest)
 
 

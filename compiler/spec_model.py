@@ -68,8 +68,8 @@ class Model(Table, affects="numerics"):
         ge=8,
         affects="data",
     )
-    rope_scaling: RopeScaling | None = Field(
-        None, description="Rotary positions stretched over a longer context."
+    rope_scaling: RopeScaling | None = key(
+        None, help="Rotary positions stretched over a longer context."
     )
     trust_remote_code: bool = key(False, help="Run Python code that the model's repository ships.")
     gradient_checkpointing: Literal["auto"] | bool = key(

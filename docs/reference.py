@@ -13,6 +13,7 @@ from ftc.compiler.explain import CHANGES as CONSEQUENCES
 from ftc.compiler.language import (
     METHODS,
     affects,
+    changes,
     choice,
     describe,
     extra,
@@ -178,7 +179,9 @@ def entry(model: type[Table], path: str, key: str, field: FieldInfo) -> str:
     facts.append(f"**Example:** `{key} = {toml(an_example(path, field))}`.")
     parts = tuple(path.split("."))
     about = next(filter(None, (affects(parts, kind) for kind in METHODS)))
-    consequence = CONSEQUENCES[extra(field)["changes"]].removeprefix("A change ")
+    consequence = CONSEQUENCES[
+        next(filter(None, (changes(parts, kind) for kind in METHODS)))
+    ].removeprefix("A change ")
     about = f" ({about})" if about != "cosmetic" else ""
     effects = [f"**A change**{about} {consequence}"]
     if path in ELSEWHERE:

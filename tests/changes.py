@@ -38,7 +38,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "model.max_seq_length": (64, 128, BASE),
     "model.rope_scaling.type": ("linear", "yarn", LONG),
     "model.rope_scaling.factor": (2.0, 4.0, LONG),
-    "model.rope_scaling.original_max_position": (4096, 8192, LONG),
+    "model.rope_scaling.original_max_position": (4096, 8192, YARN),
     "model.rope_scaling.attention_factor": (None, 1.5, YARN),
     "model.rope_scaling.beta_fast": (32.0, 16.0, YARN),
     "model.rope_scaling.beta_slow": (1.0, 2.0, YARN),

@@ -18,7 +18,7 @@ from ftc.compiler.diff import Change, Difference, diff
 from ftc.compiler.sides import Side, of_compiled
 
 DIFFS = Path(__file__).parent / "diff"
-NUMBER = 29  # of cases
+NUMBER = 30  # of cases
 OTHER_SIGN = {"added": "removed", "removed": "added", "changed": "changed"}
 
 
