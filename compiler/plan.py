@@ -44,7 +44,8 @@ class ModelPlan(NamedTuple):
     """Exactly one of `package`, `hub_id`, `folder` is set.
 
     `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
-    the base has, with `max_position` as the longest context then.
+    the base has, with `max_position` as the longest context then. `fused`: functions of
+    `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are taken for.
     """
 
     base: Value[str]
@@ -60,6 +61,8 @@ class ModelPlan(NamedTuple):
     max_position: Value[int] | None
     trust_remote_code: Value[bool]
     gradient_checkpointing: Value[bool]
+    fused: Value[list[str]] | None
+    liger: Value[str] | None
 
 
 class LoraPlan(NamedTuple):

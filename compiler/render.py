@@ -11,7 +11,16 @@ from . import quote
 from .ds_config import ds_config
 from .facts import CopyKey, Facts
 from .plan import Plan, Value, leaves
-from .render_model import checks_names, lora_arguments, mutates, packs, rope_parts
+from .render_model import (
+    SEGMENTS,
+    checks_names,
+    fuses_head,
+    lora_arguments,
+    mutates,
+    packs,
+    rope_parts,
+    swaps,
+)
 from .requirements import serving_requirements, training_requirements
 from .summary import plural
 from .templates import fill
@@ -123,6 +132,8 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["optimizer"] = part(f"optimizer_{kind}{offload}")
     parts["lr_scale"] = plus or kind == "muon"  # groups have learning rates of their own
     parts["isolation"], parts["segment_arguments"] = SEGMENTS[plan.model.attention.value]
+    parts["swaps"] = swaps(plan)
+    parts["losses"] = part("losses_fused" if fuses_head(plan) else "losses_plain")
     parts |= _imports(plan)
     parts["python_check"] = fill("python_check.sh", {}).rstrip("\n")
     parts["cpu"] = hardware.device.value == "cpu"
@@ -167,23 +178,6 @@ def _watching(plan: Plan) -> dict[str, str]:
         "save": quote.call("checkpoint.save", save, indent=12, before=0),
         "sample_when": " or ".join([*when, "last"]),
     }
-
-
-# How attention is kept inside each sample of a row: the words for it, and what the model is told.
-SEGMENTS: dict[str, tuple[str, list[str]]] = {
-    "segment_sdpa": ("Attention runs on each sample by itself.", ["lengths=batch.lengths"]),
-    "flash_attention_2": (
-        "Flash attention is told where each sample ends.",
-        [
-            "cu_seq_lens_q=batch.cu_seq_lens",
-            "cu_seq_lens_k=batch.cu_seq_lens",
-            "max_length_q=max(batch.lengths)",
-            "max_length_k=max(batch.lengths)",
-        ],
-    ),
-    "sdpa": ("Positions that restart tell samples apart.", []),
-    "eager": ("Positions that restart tell samples apart.", []),
-}
 
 
 # What makes each optimizer: the passage of train.py, and the class where several share one.
@@ -246,6 +240,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = ["checkpoint", "data", "distributed", "guards", "launch", "metrics", "stop"]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
+    runtime += ["fused"] if plan.model.fused else []
     runtime += ["evaluate"] if plan.train.eval_every or _shares_rows(plan) else []
     runtime += ["names"] if checks_names(plan) else []
     runtime += ["neftune"] if plan.method.neftune_noise_alpha else []
@@ -259,8 +254,11 @@ def _imports(plan: Plan) -> dict[str, Any]:
         "bitsandbytes.optim": [optimizer] if optimizer else [],
         "deepspeed.ops.adam": ["DeepSpeedCPUAdam"] if plan.parallel.offload_optimizer.value else [],
         "ftc.runtime": sorted(runtime),
+        "liger_kernel.transformers": [f"apply_liger_kernel_to_{plan.model.liger.value}"]
+        if plan.model.liger
+        else [],
         "peft": peft,
-        "torch.nn.functional": ["cross_entropy"],
+        "torch.nn.functional": [] if fuses_head(plan) else ["cross_entropy"],
         "transformers": transformers,
         "transformers.integrations": ["HfDeepSpeedConfig"]
         if plan.parallel.zero_stage.value == 3

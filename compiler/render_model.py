@@ -24,6 +24,23 @@ OPTIONAL = (
 )
 
 
+# How attention is kept inside each sample of a row: the words for it, and what the model is told.
+SEGMENTS: dict[str, tuple[str, list[str]]] = {
+    "segment_sdpa": ("Attention runs on each sample by itself.", ["lengths=batch.lengths"]),
+    "flash_attention_2": (
+        "Flash attention is told where each sample ends.",
+        [
+            "cu_seq_lens_q=batch.cu_seq_lens",
+            "cu_seq_lens_k=batch.cu_seq_lens",
+            "max_length_q=max(batch.lengths)",
+            "max_length_k=max(batch.lengths)",
+        ],
+    ),
+    "sdpa": ("Positions that restart tell samples apart.", []),
+    "eager": ("Positions that restart tell samples apart.", []),
+}
+
+
 def lora_arguments(lora: LoraPlan) -> list[str]:
     """The arguments of LoraConfig that a spec may leave out, each a line with its origin."""
     values = {name: getattr(lora, name) for name in OPTIONAL}
@@ -53,6 +70,28 @@ def checks_names(plan: Plan) -> bool:
         return plan.method.freeze is not None
     listed = isinstance(lora.target_modules.value, list)
     return listed or any((lora.exclude_modules, lora.rank_pattern, lora.modules_to_save))
+
+
+# What train.py calls for each name in plan.model.fused.
+SWAPS = {
+    "linear_cross_entropy": "fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time",
+    "lora": "fused.lora(model)  # adapters are added in place",
+}
+
+
+def swaps(plan: Plan) -> list[str]:
+    """The calls that swap parts of the model."""
+    calls = [SWAPS[name] for name in plan.model.fused.value] if plan.model.fused else []
+    if plan.model.liger:
+        model = "model.get_base_model()" if plan.method.lora else "model"
+        arguments = ["cross_entropy=False", "fused_linear_cross_entropy=False", f"model={model}"]
+        name = f"apply_liger_kernel_to_{plan.model.liger.value}"
+        calls.append(quote.call(name, arguments, indent=4))
+    return calls
+
+
+def fuses_head(plan: Plan) -> bool:
+    return plan.model.fused is not None and "linear_cross_entropy" in plan.model.fused.value
 
 
 def rope_parts(plan: Plan, base: list[str]) -> dict[str, str]:

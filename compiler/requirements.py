@@ -27,6 +27,7 @@ def training_requirements(plan: Plan) -> str:
     packages += ["gguf"] if plan.model.package else []
     sources = (*plan.data.train, *plan.data.validation)
     packages += ["modelscope"] if any(source.modelscope for source in sources) else []
+    packages += ["liger-kernel"] if plan.model.liger else []
     packages += ["flash-attn"] if plan.model.attention.value == "flash_attention_2" else []
     where = "stands in ftc/" if plan.vendor_runtime.value else "is ftc's own"
     head = f"# What ftc.runtime was tested with. It {where}; ftc.lock has its version."

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import plan as p
 from .facts import Facts
+from .fusing import fused
 from .plan import Origin, Value
 from .presets import ACCELERATORS, EMBEDDINGS, WITHOUT_SEGMENTS
 from .spec import Spec
@@ -64,7 +65,15 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         max_position=rope[1] if rope else None,
         trust_remote_code=take("model.trust_remote_code"),
         gradient_checkpointing=checkpointing,
+        fused=fused(spec, facts),
+        liger=_liger(model.fused_kernels, facts),
     )
+
+
+def _liger(fused_kernels: str, facts: Facts) -> Value[str] | None:
+    if fused_kernels != "liger" or facts.architecture is None:
+        return None
+    return Value(facts.architecture.model_type, Origin("spec", "model.fused_kernels"))
 
 
 def _rope(scaling: RopeScaling, facts: Facts) -> tuple[Value[dict[str, Any]], Value[int]]:

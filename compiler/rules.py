@@ -49,6 +49,7 @@ RULES: tuple[Rule, ...] = (
     rules_training.truncates,
     rules_training.adapter_is_merged,
     rules_training.chat_samples,
+    rules_model.kernels_fit,
     rules_model.length_fits_model,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,

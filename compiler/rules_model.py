@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
+from .fusing import LIGER
 from .load import Document
 from .presets import SOFTCAPPED
 from .spec import Spec
@@ -161,4 +162,37 @@ def attention_caps(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
             f"{spec.model.base} caps its attention scores, which {spec.model.attention} can't do",
             on="value",
             hints=['set attention = "eager"', 'or leave it to attention = "auto"'],
+        )
+
+
+def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Liger's kernels run on GPUs, for the architectures that it knows."""
+    if spec.model.fused_kernels != "liger":
+        return
+    path: KeyPath = ("model", "fused_kernels")
+    known = facts.architecture
+    if spec.hardware.device == "cpu":
+        yield at(
+            document,
+            path,
+            "kernels-not-supported",
+            "Liger's kernels run on GPUs, and the target is a CPU",
+            on="value",
+            others=[(("hardware", "device"), 'device is "cpu"')],
+            hints=['leave it to fused_kernels = "auto"'],
+        )
+    elif known is None or known.model_type not in LIGER:
+        what = (
+            f"is a {known.model_type}" if known else "is of an architecture that ftc doesn't know"
+        )
+        yield at(
+            document,
+            path,
+            "kernels-not-supported",
+            f"{spec.model.base} {what}, and Liger has kernels for {len(LIGER)} others",
+            on="value",
+            hints=[
+                'leave it to fused_kernels = "auto"',
+                f"or take a model of one of these types: {', '.join(sorted(LIGER))}",
+            ],
         )

@@ -78,6 +78,12 @@ class Model(Table, affects="numerics"):
         changes="resumable",
         affects="placement",
     )
+    fused_kernels: Literal["auto", "liger", "none"] = key(
+        "auto",
+        help="Parts of the model swapped for faster equals. auto: head and loss in one, adapters added "
+        "in place. liger: on GPUs, Liger's norms, activations and rotations, too.",
+        changes="resumable",
+    )
 
 
 class Quantization(Table, affects="numerics"):

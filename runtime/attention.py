@@ -34,9 +34,6 @@ def segment_sdpa(
     """
     if query.shape[0] != 1 or attention_mask is not None or kwargs.get("softcap") is not None:
         raise ValueError("segment_sdpa takes one row, without padding or soft-capped scores")
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     parts = [query.shape[2]] if lengths is None or key.shape[2] != query.shape[2] else lengths
     keys, values = (key, value) if len(parts) == 1 else (key.split(parts, 2), value.split(parts, 2))
     if len(parts) == 1:
@@ -73,6 +70,7 @@ def _attend(
         dropout_p=dropout,
         scale=scaling,
         is_causal=mask is None and new > 1,
+        enable_gqa=query.shape[1] != key.shape[1],
     )
     return output.transpose(1, 2)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from . import data, distributed, packing
 from .errors import RunError
@@ -20,8 +19,8 @@ def loss(
     max_seq_length: int,
     device: str,
 ) -> float:
-    """Mean loss in nats, over every supervised token, each counted once. `forward` gives the logits
-    (K, vocabulary) of a batch by a model.
+    """Mean loss in nats, over every supervised token, each counted once. `forward` gives the losses
+    (K,) of a batch by a model.
 
     Each rank takes every n-th sequence; a rank that runs out goes on with empty batches, as the ranks
     of a partitioned model must call it equally often. Nothing of training changes.
@@ -35,9 +34,7 @@ def loss(
         for first in range(0, len(sequences), ranks):
             mine = sequences[first + rank] if first + rank < len(sequences) else []
             batch = data.batch([samples[number] for number in mine], device)
-            loss_sum += cross_entropy(
-                forward(engine, batch).float(), batch.targets, reduction="sum"
-            ).item()
+            loss_sum += forward(engine, batch).sum().item()
             tokens += len(batch.targets)
     engine.train(training)
     loss_sum, tokens = distributed.total([loss_sum, tokens])

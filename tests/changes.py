@@ -46,6 +46,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "model.rope_scaling.high_freq_factor": (4.0, 8.0, LLAMA3),
     "model.trust_remote_code": (False, True, QLORA),
     "model.gradient_checkpointing": (False, True, BASE),
+    "model.fused_kernels": ("auto", "none", BASE),
     "method.kind": ("full", "lora", BASE),
     "method.rank": (4, 8, BASE),
     "method.alpha": (4, 8, BASE),

@@ -1,0 +1,87 @@
+"""Which parts of a model are swapped for faster equals: see `ftc.runtime.fused` and docs/fused.md."""
+
+from __future__ import annotations
+
+from .facts import Facts
+from .plan import Value
+from .presets import EMBEDDINGS
+from .spec import Spec
+from .spec_model import Lora
+from .taking import derived
+
+# Model types of transformers whose head is a plain linear layer without a bias, `lm_head`, and whose
+# logits are used as they come from it: not scaled (cohere, granite), not capped (gemma2). Each is
+# compared with the plain loss in tests/test_fused.py.
+PLAIN_HEADS = {
+    "deepseek_v3",
+    "gemma",
+    "glm",
+    "glm4",
+    "llama",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+    "starcoder2",
+}
+# Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
+LIGER = {
+    "deepseek_v2",
+    "deepseek_v3",
+    "exaone4",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "glm4",
+    "gpt_oss",
+    "granite",
+    "llama",
+    "ministral",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "olmo3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+}
+
+
+def fused(spec: Spec, facts: Facts) -> Value[list[str]] | None:
+    """The functions of `ftc.runtime.fused` that train.py calls, and why it may."""
+    if spec.model.fused_kernels == "none":
+        return None
+    kind = facts.architecture.model_type if facts.architecture else ""
+    method = spec.method
+    names: list[str] = []
+    reasons: list[str] = []
+    if kind in PLAIN_HEADS and not _wraps_head(spec):
+        names.append("linear_cross_entropy")
+        reasons.append(f"what the head of a {kind} allows")
+    # ZeRO 3 gathers the weights of a layer when that layer is called, which a fused one never is.
+    if (
+        isinstance(method, Lora)
+        and method.kind == "lora"
+        and not method.use_dora
+        and method.bias == "none"
+        and spec.parallel.zero_stage != 3
+    ):
+        names.append("lora")
+        reasons.append("adapters on whole weights")
+    return derived(names, ", ".join(reasons)) if names else None
+
+
+def _wraps_head(spec: Spec) -> bool:
+    """Whether PEFT puts something of its own in the place of the head (or of a tied embedding)."""
+    method = spec.method
+    if not isinstance(method, Lora):
+        return False
+    listed = method.target_modules if isinstance(method.target_modules, list) else []
+    return any(name.rpartition(".")[2] in EMBEDDINGS for name in [*listed, *method.modules_to_save])

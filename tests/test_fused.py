@@ -1,0 +1,98 @@
+"""What is swapped inside a model changes no number beyond rounding, on each architecture that it is swapped for."""
+
+import pytest
+import torch
+from ftc.compiler.fusing import PLAIN_HEADS
+from ftc.runtime import fused
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import cross_entropy
+
+from .test_architectures import ARCHITECTURES, make
+
+IDS = torch.arange(40)[None] * 7 % 64
+PREDICT_AT = torch.arange(3, 39)
+
+
+def step(model, targets=None):
+    """The losses, and the gradient of each weight, with dropout of the same seed each time."""
+    torch.manual_seed(0)
+    model.zero_grad()
+    ids = IDS[0, PREDICT_AT + 1]
+    if targets is None:
+        output = model(input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False).logits[0]
+        losses = cross_entropy(output.float(), ids, reduction="none")
+    else:
+        with fused.targets(ids):
+            losses = model(input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False).logits[0]
+    (losses.sum() / 7).backward()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return losses.detach().clone(), gradients
+
+
+def same(one, other, tolerance):
+    torch.testing.assert_close(one[0], other[0], rtol=tolerance, atol=tolerance)
+    assert one[1].keys() == other[1].keys()
+    for name, gradient in one[1].items():
+        difference = (other[1][name] - gradient).norm() / gradient.norm().clamp(min=1e-6)
+        assert difference < tolerance, name
+
+
+def adapted(model, **settings):
+    settings = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM", **settings}
+    torch.manual_seed(0)
+    model = get_peft_model(model, LoraConfig(init_lora_weights="gaussian", **settings))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+@pytest.mark.parametrize("kind", sorted(PLAIN_HEADS))
+def test_the_fused_head_gives_the_plain_loss(kind, monkeypatch):
+    """Trained whole, and frozen under adapters; a part at a time."""
+    monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 64 * 5)
+    for model in (make(kind), adapted(make(kind))):
+        plain = step(model.train())
+        fused.linear_cross_entropy(model)
+        same(plain, step(model, targets=True), 1e-5)
+        same(plain, step(model), 1e-5)  # asked for logits, it still gives them
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_fused_adapters_are_peft_s(kind, dropout):
+    """qwen2 has biases; gpt2 has no linear layers, and keeps what it has."""
+    model = adapted(make(kind), lora_dropout=dropout)
+    plain = step(model)
+    fused.lora(model)
+    swapped = [m for m in model.modules() if "forward" in vars(m)]
+    assert bool(swapped) == (kind != "gpt2")
+    same(plain, step(model), 1e-5)
+    model.eval()
+    with model.disable_adapter(), torch.no_grad():
+        bare = model(input_ids=IDS).logits
+    torch.testing.assert_close(bare, make(kind)(input_ids=IDS).logits)
+
+
+def test_in_bfloat16_the_difference_is_rounding():
+    model = adapted(make("llama").bfloat16())
+    plain = step(model)
+    fused.lora(model)
+    fused.linear_cross_entropy(model)
+    same(plain, step(model, targets=True), 0.05)
+
+
+def test_no_token_no_loss():
+    """A rank that ran out of rows goes on with a batch in which nothing carries loss."""
+    for model in (make("llama"), adapted(make("llama"))):
+        fused.linear_cross_entropy(model)
+        none = torch.empty(0, dtype=torch.long)
+        with fused.targets(none):
+            losses = model(input_ids=IDS, logits_to_keep=none, use_cache=False).logits[0]
+        losses.sum().backward()
+        assert losses.shape == (0,)
+        assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
+def test_every_plain_head_is_compared():
+    assert ARCHITECTURES.keys() >= PLAIN_HEADS
