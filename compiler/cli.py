@@ -14,14 +14,15 @@ from typing import Literal
 import click
 
 from . import Compiled, compile_document, compile_for, load
-from .completion import explainable, settable
+from .completion import explainable
 from .data_commands import data
 from .diagnostics import CompileError, Diagnostic
 from .facts import is_file
 from .formats import AUTO
 from .load import parse
+from .options import FORMAT, JSON, SETTINGS, SPEC
 from .overrides import override
-from .report import FORMATS, Format, attempt, fail, report
+from .report import Format, attempt, fail, report
 from .write import outdated, write
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -45,26 +46,6 @@ def main() -> None:
     Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
     stdout, diagnostics to stderr.
     """
-
-
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
-SETTINGS = click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    shell_complete=settable,
-    help="Change a value of the spec, as in optim.learning_rate=1e-4. Repeatable.",
-)
-
-
-FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="text",
-    help="How problems are told: json and sarif go to stdout, and nothing else does.",
-)
 
 
 @main.command("compile")
@@ -205,19 +186,25 @@ def new(
 @SPEC
 @click.argument("key", required=False, shell_complete=explainable)
 @SETTINGS
-def explain(spec: Path, key: str | None, settings: tuple[str, ...]) -> None:
+@JSON
+def explain(
+    spec: Path, key: str | None, settings: tuple[str, ...], form: Literal["text", "json"]
+) -> None:
     """Show every decided value of SPEC and where it comes from.
 
     KEY (as in optim.learning_rate, or a table such as optim) shows those values with
     their help, and what a change of them means for checkpoints.
     """
+    from .explain import as_json, show
     from .explain import explain as explained
-    from .explain import show
 
-    document = attempt(lambda: override(load(spec), settings))
-    compiled = attempt(lambda: compile_document(document))
+    document = attempt(lambda: override(load(spec), settings), form)
+    compiled = attempt(lambda: compile_document(document), form)
+    found = attempt(lambda: explained(document, compiled.plan, key), form)
+    if form == "json":
+        click.echo(as_json(found, compiled.warnings), nl=False)
+        return
     report(compiled.warnings)
-    found = attempt(lambda: explained(document, compiled.plan, key))
     click.echo(show(found, details=key is not None), nl=False)
 
 
@@ -283,13 +270,7 @@ def check(spec: Path, settings: tuple[str, ...], form: Format, with_data: bool) 
 @click.argument("old")
 @click.argument("new")
 @click.option("--files", is_flag=True, help="Show what changes in each file, too.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="For people, or for programs.  [default: text]",
-)
+@JSON
 def diff(old: str, new: str, files: bool, form: Literal["text", "json"]) -> None:
     """Show what changes from OLD to NEW.
 

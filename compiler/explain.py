@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from .diagnostics import CompileError, Diagnostic, nearest
+from .diagnostics import CompileError, Diagnostic, nearest, visible
 from .language import changes, extra, field_at
 from .load import Document
 from .plan import Plan, Value, leaves
+from .quote import toml
+from .report import as_json as diagnostics_as_json
+from .tree import is_table
 
 
 @dataclass(frozen=True)
@@ -96,14 +101,16 @@ CHANGES = {
 }
 
 
+def as_json(explained: list[Explained], warnings: Sequence[Diagnostic]) -> str:
+    """The values for programs, and what deserves a word."""
+    said = json.loads(diagnostics_as_json(warnings))
+    content = {"values": [asdict(value) for value in explained], "warnings": said}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 def _value(explained: Explained) -> str:
     value = explained.value
-    text = (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f'"{value}"'
-        if isinstance(value, str)
-        else str(value)
-    )
-    text = text if len(text) <= 48 else text[:47] + "…"
-    return f"{text} {explained.unit}".rstrip()
+    text = json.dumps(value, ensure_ascii=False) if is_table(value) else toml(value)
+    text = visible(text if len(text) <= 48 else text[:47] + "…")
+    unit = explained.unit.removesuffix("s") if value == 1 else explained.unit
+    return f"{text} {unit}".rstrip()

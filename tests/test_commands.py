@@ -134,6 +134,16 @@ def test_explain(ftc):
     ]
 
 
+def test_explain_for_programs(ftc):
+    code, said, told = ftc("explain", "spec.toml", "optim", "--format", "json")
+    values = {value["key"] or value["path"]: value for value in json.loads(said)["values"]}
+    assert (code, told) == (0, "")
+    assert values["optim.warmup_ratio"]["value"] == 0.03
+    assert values["optim.weight_decay"]["origin"] == "default"
+    code, said, told = ftc("explain", "spec.toml", "optim.lr", "--format", "json")
+    assert (code, told) == (2, "") and json.loads(said)[0]["code"] == "unknown-key"
+
+
 def test_new_writes_a_spec_that_compiles(ftc):
     code, said, _ = ftc("new", "smollm2-135m-instruct", "--data", "rows.jsonl", "-o", "my run.toml")
     assert code == 0 and "LoRA of smollm2-135m-instruct on 3 rows" in said
