@@ -118,6 +118,7 @@ RUN: dict[str, str] = {
     "samples-not-isolated": "The architecture lets samples that share a row see each other.",
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
+    "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "no-model": "The package with the base model's weights could not be had, or holds other weights.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .architectures import ADAPTED_EXPERTS
 from .presets import EMBEDDINGS, Architecture
 from .sides import Side
 
@@ -39,7 +40,7 @@ def tokens_per_step(side: Side) -> int | None:
 def trainable_parameters(side: Side) -> int | None:
     """full: all. lora, qlora: see `_adapter_parameters`, and what is trained whole beside the adapters.
 
-    None where the base's dimensions don't tell: a base that ftc does not know, frozen parts, biases.
+    None where the base's dimensions don't tell: a base that ftc does not know, frozen parts, biases, experts.
     """
     known = side.architecture
     if known is None or _of(side, "method.freeze") or _of(side, "method.lora.bias"):
@@ -47,7 +48,8 @@ def trainable_parameters(side: Side) -> int | None:
     if _of(side, "method.lora.rank") is None:
         return known.parameters
     saved = set[str](_of(side, "method.lora.modules_to_save") or ())
-    if not known.linears or not known.num_layers or saved - EMBEDDINGS:
+    experts = known.model_type in ADAPTED_EXPERTS
+    if not known.linears or not known.num_layers or saved - EMBEDDINGS or experts:
         return None
     copies = min(len(saved), 1) if known.tied else len(saved)
     embeddings = copies * (known.vocab_size or 0) * (known.hidden_size or 0)

@@ -30,11 +30,6 @@ class Package(NamedTuple):
     sha256: str
 
 
-# Architectures that can't run segment_sdpa in transformers 5, by model_type, and what they run instead:
-# gemma2 caps its scores, which SDPA doesn't; stablelm's layers don't pass on where samples end.
-WITHOUT_SEGMENTS = {"gemma2": "eager", "stablelm": "sdpa"}
-
-
 class Architecture(NamedTuple):
     """Dimensions of a model. `linears`: the linear layers of one block, name -> (inputs, outputs);
     `modules`: the full names of all modules that hold weights, with `*` for the number of a block;
@@ -64,9 +59,6 @@ class Architecture(NamedTuple):
 
 # Modules that may share one weight: the embedding and the head (PEFT's EMBEDDING_LAYER_NAMES).
 EMBEDDINGS = {"embed_tokens", "lm_head"}
-
-# Model types whose attention scores are capped (`attn_logit_softcapping`).
-SOFTCAPPED = {"gemma2"}
 
 
 class ModelPreset(NamedTuple):

@@ -6,10 +6,11 @@ from pathlib import PurePath
 from typing import Any
 
 from . import plan as p
+from .architectures import INSTEAD, WITHOUT_FLASH
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
-from .presets import ACCELERATORS, EMBEDDINGS, WITHOUT_SEGMENTS
+from .presets import ACCELERATORS, EMBEDDINGS
 from .spec import Spec
 from .spec_model import ROPE_KEYS, Full, Lora, Qlora, RopeScaling
 from .taking import Taker, derived, target
@@ -31,10 +32,10 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
     attention: Value[str] = take("model.attention")
     if attention.value == "auto":
         kind = facts.architecture.model_type if facts.architecture else ""
-        if capable and dtype.value != "float32":
+        if capable and dtype.value != "float32" and kind not in WITHOUT_FLASH:
             attention = derived("flash_attention_2", f"what {target(spec)} can in {dtype.value}")
-        elif kind in WITHOUT_SEGMENTS:
-            attention = derived(WITHOUT_SEGMENTS[kind], f"what transformers' {kind} can")
+        elif kind in INSTEAD:
+            attention = derived(INSTEAD[kind], f"what transformers' {kind} can")
         else:
             attention = derived("segment_sdpa", f"what {target(spec)} can in {dtype.value}")
     checkpointing: Value[Any] = take("model.gradient_checkpointing")

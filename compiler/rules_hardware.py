@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .architectures import INSTEAD, WITHOUT_FLASH
 from .diagnostics import Diagnostic, KeyPath, at, first_set, nearest
 from .facts import Facts
 from .language import choice
 from .load import Document
-from .presets import ACCELERATORS, SOFTCAPPED, WITHOUT_SEGMENTS
+from .presets import ACCELERATORS
 from .spec import Spec
 from .spec_model import Qlora
 
@@ -125,21 +126,25 @@ def dtype_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
 
 
 def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """flash_attention_2 runs on some GPUs, in some dtypes; segment_sdpa with most architectures."""
+    """An architecture can do what transformers can with it; flash_attention_2 runs on some GPUs, in some dtypes."""
     path: KeyPath = ("model", "attention")
     kind = facts.architecture.model_type if facts.architecture else ""
-    if spec.model.attention == "segment_sdpa" and kind in WITHOUT_SEGMENTS.keys() - SOFTCAPPED:
+    wanted, instead = spec.model.attention, INSTEAD.get(kind)
+    cannot = {
+        "segment_sdpa": instead is not None,
+        "sdpa": instead == "eager",
+        "flash_attention_2": kind in WITHOUT_FLASH,
+    }
+    if cannot.get(wanted):
         yield at(
             document,
             path,
             "attention-not-supported",
-            f"{spec.model.base} is a {kind}, and transformers' {kind} can't run segment_sdpa",
+            f"{spec.model.base} is a {kind}, and transformers' {kind} can't run {wanted}",
             on="value",
-            hints=[
-                f'set attention = "{WITHOUT_SEGMENTS[kind]}"',
-                'or leave it to attention = "auto"',
-            ],
+            hints=[f'set attention = "{instead}"', 'or leave it to attention = "auto"'],
         )
+        return
     if spec.model.attention != "flash_attention_2":
         return
     accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .architectures import ALONE
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
 from .fusing import LIGER
 from .load import Document
-from .presets import SOFTCAPPED
 from .spec import Spec
 from .spec_model import ROPE_KEYS, RopeScaling
 
@@ -128,41 +128,41 @@ def _default(key: str) -> str:
 def dynamic_is_alone(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Dynamic scaling follows the longest sample of a row, so each must have a row of its own."""
     scaling = spec.model.rope_scaling
-    if scaling is None or scaling.type != "dynamic":
-        return
+    if scaling is not None and scaling.type == "dynamic":
+        what = "dynamic scaling needs each sample in a row of its own"
+        why = "it depends on the longest sample of a row"
+        yield from _alone(spec, document, (*ROPE, "type"), what, why, ['set type = "yarn"'])
+
+
+def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """With some architectures, samples that share a row see each other."""
+    kind = facts.architecture.model_type if facts.architecture else None
+    if kind in ALONE:
+        what = f"{spec.model.base} is a {kind}, which needs each sample in a row of its own"
+        why = "in transformers, samples that share a row of it would see each other"
+        yield from _alone(spec, document, BASE, what, why, [])
+
+
+def _alone(
+    spec: Spec, document: Document, path: KeyPath, what: str, why: str, hints: list[str]
+) -> Iterator[Diagnostic]:
     packing, micro = spec.data.packing, spec.train.micro_batch_size
     if not packing and micro == 1:
         return
     several = f"micro_batch_size is {micro}"
+    way = "data.packing = false" * packing + " and " * (packing and micro > 1)
+    way += "train.micro_batch_size = 1" * (micro > 1)
     yield at(
         document,
-        (*ROPE, "type"),
+        path,
         "conflict",
-        "dynamic scaling needs each sample in a row of its own",
+        what,
         on="value",
-        why="it depends on the longest sample of a row, "
-        + ("and packing is on" if packing else f"and {several}"),
+        why=f"{why}, and {'packing is on' if packing else several}",
         others=[(("data", "packing"), "packing is on")] * packing
         + [(("train", "micro_batch_size"), several)] * (micro > 1),
-        hints=[
-            'set type = "yarn"',
-            "or data.packing = false" + (" and train.micro_batch_size = 1" if micro > 1 else ""),
-        ],
+        hints=[*hints, f"{'or ' if hints else ''}set {way}"],
     )
-
-
-def attention_caps(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """torch's SDPA can't cap scores, as some models need."""
-    kind = facts.architecture.model_type if facts.architecture else None
-    if kind in SOFTCAPPED and spec.model.attention in ("segment_sdpa", "sdpa"):
-        yield at(
-            document,
-            ("model", "attention"),
-            "attention-not-supported",
-            f"{spec.model.base} caps its attention scores, which {spec.model.attention} can't do",
-            on="value",
-            hints=['set attention = "eager"', 'or leave it to attention = "auto"'],
-        )
 
 
 def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

@@ -114,6 +114,8 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
             _peer_lost(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(_disk_full(error))
+        if refused := _refused(error):
+            _fail(refused)
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
@@ -131,6 +133,7 @@ PEER_LOST = (
     "Connection reset by peer",
     "ncclRemote",
 )
+LIBRARIES = ("transformers", "peft", "deepspeed", "bitsandbytes")
 PATIENCE = 20.0  # seconds in which a process that ended with an error should have told its own
 
 
@@ -178,6 +181,23 @@ def _peer_lost(error: Exception) -> NoReturn:
             )
         )
     os._exit(128 + signal.SIGTERM)
+
+
+def _refused(error: Exception) -> RunError | None:
+    """What a library says of the values that it is given: a ValueError that it raises itself."""
+    if not isinstance(error, ValueError):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    library = next((n for n in LIBRARIES if n in Path(frames[-1].filename).parts), None)
+    if library is None:
+        return None
+    line = next(frame.lineno for frame in frames if Path(frame.filename).name == "train.py")
+    return RunError(
+        "refused",
+        f"{library} refuses this: {error}",
+        "change in the spec what it names, and compile again",
+        where=f"train.py:{line}",
+    )
 
 
 def _disk_full(error: OSError) -> RunError:

@@ -1,0 +1,94 @@
+"""What transformers 5 can't do with some architectures, by model_type; tests/test_architectures.py shows it."""
+
+# Instead of segment_sdpa they run the attention named here: their scores are capped or have sinks, they
+# have no SDPA at all, attend in chunks, or their layers don't pass on where samples end.
+WITHOUT_SEGMENTS = {
+    "codegen": "eager",
+    "doge": "sdpa",
+    "flint": "eager",
+    "gemma2": "eager",
+    "gpt_neo": "eager",
+    "gptj": "eager",
+    "granite_swa": "eager",
+    "granitemoe_swa": "eager",
+    "llama4": "sdpa",
+    "llama4_text": "sdpa",
+    "mimo_v2_flash": "eager",
+    "nemotron": "sdpa",
+    "stablelm": "sdpa",
+    "vaultgemma": "eager",
+}
+
+# Samples that share a row see each other whatever the attention: a state or a convolution runs through
+# the row, positions are counted from its start, or the model masks by itself. What they run instead.
+ALONE = {
+    "axk2": "sdpa",
+    "bailing_hybrid": "sdpa",
+    "bamba": "sdpa",
+    "bloom": "eager",
+    "cpmant": "eager",
+    "deepseek_v32": "sdpa",
+    "deepseek_v4": "eager",
+    "falcon": "sdpa",
+    "falcon_h1": "sdpa",
+    "falcon_mamba": "eager",
+    "glm_moe_dsa": "sdpa",
+    "gpt_oss": "eager",
+    "granitemoehybrid": "sdpa",
+    "hy_v4": "eager",
+    "inkling2_text": "eager",
+    "inkling_text": "sdpa",
+    "jamba": "sdpa",
+    "kimi_linear": "sdpa",
+    "lfm2": "sdpa",
+    "lfm2_moe": "sdpa",
+    "lfm3": "sdpa",
+    "mamba": "eager",
+    "mamba2": "eager",
+    "minimax": "sdpa",
+    "mpt": "eager",
+    "nemotron_h": "sdpa",
+    "olmo_hybrid": "sdpa",
+    "openai-gpt": "eager",
+    "qwen3_5": "sdpa",
+    "qwen3_5_moe": "sdpa",
+    "qwen3_5_moe_text": "sdpa",
+    "qwen3_5_text": "sdpa",
+    "qwen3_next": "sdpa",
+    "recurrent_gemma": "sdpa",
+    "rwkv": "eager",
+    "xglm": "eager",
+    "xlnet": "eager",
+    "xlstm": "eager",
+    "zamba": "sdpa",
+    "zamba2": "sdpa",
+    "zaya": "sdpa",
+}
+
+# They have no flash_attention_2 either, or one that needs another kernel; those in ALONE are left to the
+# attention that is named there.
+WITHOUT_FLASH = {
+    *ALONE,
+    *("codegen", "doge", "flint", "gptj", "granite_swa", "granitemoe_swa", "llama4", "llama4_text"),
+    "mimo_v2_flash",
+}
+
+INSTEAD = {**WITHOUT_SEGMENTS, **ALONE}
+
+# Mixtures whose experts and router PEFT adapts, too, for "all-linear" or by the names that their layers had
+# in transformers 4 (peft.utils.transformers_weight_conversion); such adapters know no dropout and no DoRA.
+ADAPTED_EXPERTS = {
+    *(
+        "afmoe",
+        "cohere2_moe",
+        "deepseek_v2",
+        "deepseek_v3",
+        "deepseek_v32",
+        "dots1",
+        "ernie4_5_moe",
+    ),
+    *("exaone_moe", "flex_olmo", "glm4_moe", "glm4_moe_lite", "glm_moe_dsa", "hunyuan_v1_moe"),
+    *("longcat_flash", "mellum", "minimax", "minimax_m2", "mixtral", "olmoe", "qwen3_moe"),
+    *("qwen3_next", "solar_open"),
+}
+EXPERT_NAMES = {"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
