@@ -54,10 +54,7 @@ def ours(held):
     for step in range(held.total_steps):
         for micro_batch in held.stream.step(step).micro_batches:
             if len(micro_batch.targets):
-                predicted = held.logits(held.model, micro_batch).float()
-                loss = torch.nn.functional.cross_entropy(
-                    predicted, micro_batch.targets, reduction="sum"
-                )
+                loss = held.losses(held.model, micro_batch).sum()
                 (loss / number).backward()
                 total += loss.detach() / number
     return total, {n: p.grad for n, p in held.model.named_parameters() if p.requires_grad}
