@@ -39,6 +39,7 @@ test: setup
 
 # Real weights, minutes of compute, and lmdeploy's own parser: what CI runs after make test.
 test-slow: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers]'
 	pytest -m "slow or lmdeploy"
 
 check: setup

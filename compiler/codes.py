@@ -115,6 +115,8 @@ RUN: dict[str, str] = {
     "cannot-save": "A checkpoint could not be written. The last good one is still there.",
     "disk-full": "The disk filled up while the run was writing.",
     "out-of-memory": "The device has too little memory for the step.",
+    "tracker-not-installed": "A tracker that the spec names is not installed, so nothing would reach it.",
+    "tracker-without-address": "A tracker is to send, and no environment variable says where to.",
     "samples-not-isolated": "The architecture lets samples that share a row see each other.",
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",

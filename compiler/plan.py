@@ -194,6 +194,13 @@ class SamplesPlan(NamedTuple):
     max_new_tokens: Value[int]
 
 
+class TrackingPlan(NamedTuple):
+    trackers: Value[list[str]]
+    project: Value[str]
+    run_name: Value[str]
+    online: Value[bool]
+
+
 class ExportPlan(NamedTuple):
     merge: Value[bool]
     max_shard_size: Value[str]
@@ -232,6 +239,7 @@ class Plan(NamedTuple):
     hardware: HardwarePlan
     parallel: ParallelPlan
     samples: SamplesPlan | None
+    tracking: TrackingPlan | None
     export: ExportPlan
     chat: ChatPlan
     deploy: DeployPlan

@@ -249,6 +249,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["quantized"] if packs(plan) else []
     runtime += ["rope"] if plan.model.rope_scaling else []
     runtime += ["samples"] if plan.samples else []
+    runtime += ["trackers"] if plan.tracking else []
     runtime += ["validation"] if plan.train.early_stopping_patience else []
     names = {
         "bitsandbytes.optim": [optimizer] if optimizer else [],

@@ -9,6 +9,9 @@ from .presets import resource
 
 BITSANDBYTES = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion", "lion_8bit")  # optimizers
 
+# The packages of a tracker, where they are not one with its name. MLflow's own brings a server along.
+TRACKERS = {"mlflow": ["mlflow-skinny", "sqlalchemy", "alembic"]}
+
 
 @cache
 def pins(file: str = "requirements.txt") -> dict[str, str]:
@@ -28,6 +31,8 @@ def training_requirements(plan: Plan) -> str:
     sources = (*plan.data.train, *plan.data.validation)
     packages += ["modelscope"] if any(source.modelscope for source in sources) else []
     packages += ["liger-kernel"] if plan.model.liger else []
+    for tracker in plan.tracking.trackers.value if plan.tracking else ():
+        packages += TRACKERS.get(tracker, [tracker])
     packages += ["flash-attn"] if plan.model.attention.value == "flash_attention_2" else []
     where = "stands in ftc/" if plan.vendor_runtime.value else "is ftc's own"
     head = f"# What ftc.runtime was tested with. It {where}; ftc.lock has its version."

@@ -9,7 +9,7 @@ from . import plan as p
 from .resolve_data import data_plan
 from .resolve_model import method_plan, model_plan
 from .resolve_train import batch_plan, hardware_plan, optim_plan, parallel_plan, train_plan
-from .resolve_use import chat_plan, deploy_plan, export_plan, samples_plan
+from .resolve_use import chat_plan, deploy_plan, export_plan, samples_plan, tracking_plan
 from .summary import summary
 from .taking import Taker, derived
 from .validate import Checked
@@ -36,6 +36,7 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
         hardware=hardware_plan(spec, take, model.dtype.value),
         parallel=parallel_plan(spec, take),
         samples=samples_plan(spec, take),
+        tracking=tracking_plan(spec, take),
         export=export_plan(take, model.dtype.value, method),
         chat=chat_plan(spec, take),
         deploy=deploy_plan(spec, facts, take),

@@ -1,4 +1,4 @@
-"""[samples], [export], [chat] and [deploy] -> their plans."""
+"""[samples], [tracking], [export], [chat] and [deploy] -> their plans."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def samples_plan(spec: Spec, take: Taker) -> p.SamplesPlan | None:
         at_checkpoints=take.given("samples.at_checkpoints"),
         system=take.given("samples.system"),
         max_new_tokens=take("samples.max_new_tokens"),
+    )
+
+
+def tracking_plan(spec: Spec, take: Taker) -> p.TrackingPlan | None:
+    if spec.tracking is None:
+        return None
+    name: Value[Any] = take("tracking.run_name")
+    if name.value is None:
+        name = derived(spec.name, "the run's name")
+    return p.TrackingPlan(
+        trackers=take("tracking.trackers"),
+        project=take("tracking.project"),
+        run_name=name,
+        online=take("tracking.online"),
     )
 
 

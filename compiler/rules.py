@@ -1,8 +1,8 @@
 """What keys mean together: one named function for each rule. They judge and change nothing.
 
 A rule takes the spec, the facts and the document (for places) and yields diagnostics. The rules
-stand in `rules_hardware`, `rules_method`, `rules_model`, `rules_optim`, `rules_training` and
-`rules_sources`.
+stand in `rules_hardware`, `rules_method`, `rules_model`, `rules_optim`, `rules_training`, `rules_tracking`
+and `rules_sources`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from . import (
     rules_model,
     rules_optim,
     rules_sources,
+    rules_tracking,
     rules_training,
 )
 from .diagnostics import Diagnostic
@@ -50,6 +51,8 @@ RULES: tuple[Rule, ...] = (
     rules_training.adapter_is_merged,
     rules_training.chat_samples,
     rules_model.kernels_fit,
+    rules_tracking.trackers_once,
+    rules_tracking.something_goes_online,
     rules_model.length_fits_model,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,

@@ -17,7 +17,7 @@ from .keys import NAME, Table, key, table
 from .spec_data import Data
 from .spec_model import Method, Model
 from .spec_train import Hardware, Optim, Parallel, Train
-from .spec_use import Chat, Deploy, Export, Samples
+from .spec_use import Chat, Deploy, Export, Samples, Tracking
 
 
 class Spec(Table, affects="numerics"):
@@ -49,6 +49,7 @@ class Spec(Table, affects="numerics"):
     hardware: Hardware = Field(description="The compile target.")
     parallel: Parallel = table(Parallel, help="How the training state is shared.")
     samples: Samples | None = Field(None, description="Answers generated during training.")
+    tracking: Tracking | None = Field(None, description="Trackers that get the metrics, too.")
     export: Export = table(Export, help="What convert.sh makes.")
     chat: Chat = table(Chat, help="How chat.py generates.")
     deploy: Deploy = table(Deploy, help="The server that deploy.sh starts.")

@@ -1,10 +1,10 @@
-"""What is made of the model: the tables [samples], [export], [chat] and [deploy]."""
+"""What is seen and made of the model: the tables [samples], [tracking], [export], [chat] and [deploy]."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from .keys import SIZE, VARIABLE, Line, Table, Text, key
+from .keys import NAME, SIZE, VARIABLE, Line, Table, Text, key
 
 
 class Samples(Table, affects="cosmetic"):
@@ -21,6 +21,30 @@ class Samples(Table, affects="cosmetic"):
         None, help="The system message before each prompt.", changes="cosmetic"
     )
     max_new_tokens: int = key(64, help="Longest answer.", unit="tokens", ge=1, changes="cosmetic")
+
+
+class Tracking(Table, affects="cosmetic"):
+    """[tracking]: what gets the metrics beside logs/metrics.jsonl."""
+
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "swanlab", "trackio"]] = key(
+        help="The trackers, each once.", min_length=1, changes="cosmetic"
+    )
+    project: str = key(
+        "ftc",
+        help="What they file the run under.",
+        pattern=NAME,
+        max_length=100,
+        changes="cosmetic",
+    )
+    run_name: Line | None = key(
+        None, help="What they call the run. Unset: the run's name.", changes="cosmetic"
+    )
+    online: bool = key(
+        False,
+        help="wandb and swanlab send to their service, mlflow and trackio to the server that an "
+        "environment variable names. Otherwise all stays in logs/.",
+        changes="cosmetic",
+    )
 
 
 class Export(Table, affects="cosmetic"):

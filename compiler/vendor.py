@@ -15,7 +15,7 @@ PACKAGE = b'"""The runtime of this run, as it was when the run was compiled."""\
 def runtime_files() -> dict[str, bytes]:
     """Path below the runtime's folder -> content, sorted by path."""
     folder = resource("runtime")
-    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".json")]
+    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".json", ".css")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
 
 

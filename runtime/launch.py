@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from . import distributed, guards, stop
+from . import distributed, guards, stop, trackers
 from .errors import RunError
 from .lock import LOCK
 
@@ -99,14 +99,14 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
         distributed.barrier()  # nobody leaves while another still talks to it
     except stop.Stopped as stopped:
         _say(str(stopped))
-        os._exit(stop.EXIT_STOPPED)
+        _end(stop.EXIT_STOPPED)
     except RunError as error:
         _fail(error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         _fail(guards.out_of_memory(error))
     except KeyboardInterrupt:
         _say(f"To go on from the newest checkpoint: {stop.RESUME}")
-        os._exit(128 + signal.SIGINT)
+        _end(128 + signal.SIGINT)
     except Exception as error:
         if any(sign in str(error) for sign in NO_MEMORY):
             _fail(guards.out_of_memory(error))
@@ -117,12 +117,17 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
         if refused := _refused(error):
             _fail(refused)
         traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
-    # Python would first take down torch under threads that still run, which now and then aborts.
+        _end(1)
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process. Python would first take down torch under threads that still run, which now and
+    then aborts."""
+    trackers.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 # How torch says these, where it raises a plain RuntimeError.
@@ -162,7 +167,7 @@ def _fail(error: RunError) -> NoReturn:
         time.sleep(3)
     if _rank() == 0 or not stop.received():
         print(f"\n{error}", file=sys.stderr, flush=True)
-    os._exit(EXIT_ERROR)
+    _end(EXIT_ERROR)
 
 
 def _peer_lost(error: Exception) -> NoReturn:

@@ -39,9 +39,9 @@ def sha256(path: Path) -> str | None:
 
 
 def tree_sha256(folder: Path) -> str:
-    """One digest for the Python and JSON files below a folder, by name and content."""
+    """One digest for the Python, JSON and CSS files below a folder, by name and content."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".json")):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".json", ".css")):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
 

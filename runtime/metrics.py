@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Log:
         self.flops, self.peak = flops, None
         self.time, self.since = time.perf_counter(), [0, 0, 0]  # tokens, supervised ones, FLOP
         self.may_overflow = False
+        self.trackers: Sequence[Any] = ()  # see trackers.start
         self.bar: Any = None
         if self.writes:
             FILE.parent.mkdir(exist_ok=True)
@@ -130,11 +131,15 @@ class Log:
         if self.writes:
             with FILE.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+            for tracker in self.trackers:
+                tracker.send(record)
 
     def close(self, message: str) -> None:
         """Ends the progress bar and says what comes next."""
         if self.bar is not None:
             self.bar.close()
+        for tracker in self.trackers:
+            tracker.close()
         if self.writes:
             say(message)
 

@@ -1,40 +1,18 @@
 """The preview as one HTML file: no script, nothing from elsewhere, light and dark."""
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .preview import Preview, Token
     from .tokens import Sample
 
-STYLE = """
-:root { color-scheme: light dark; --ground: #fbfaf8; --card: #fff; --ink: #1d2433; --soft: #677084;
-  --line: #e3e1db; --learnt: #c9efd2; --edge: #2c8a4b; --bar: #6d8fd6; --alarm: #a8431f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171d; --card: #1c2129; --ink: #e4e7ee;
-  --soft: #98a2b5; --line: #2e3542; --learnt: #17452a; --edge: #52c27a; --bar: #7d9ce0;
-  --alarm: #f0946c; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1rem 4rem; max-width: 62rem; background: var(--ground);
-  color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.7rem; } h2 { margin: 2.4rem 0 .7rem; font-size: 1.15rem; }
-p { margin: .3rem 0 .9rem; color: var(--soft); max-width: 46rem; }
-code, pre { font: .88rem/1.75 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; }
-.facts div, details, .wide { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
-.facts div { padding: .7rem .9rem; color: var(--soft); font-size: .85rem; }
-.facts b { display: block; color: var(--ink); font-size: 1.3rem; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
-th, td { padding: .45rem .8rem; text-align: right; border-top: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; border-top: 0; }
-th:first-child, td:first-child { text-align: left; }
+STYLE = (
+    Path(__file__).with_name("page.css").read_text("utf-8")
+    + """
 .lost { margin: .7rem 0 0; padding: 0; list-style: none; font-size: .9rem; }
 .lost b { color: var(--alarm); }
-details { margin: 0 0 .8rem; }
-summary { padding: .6rem .9rem; cursor: pointer; display: flex; gap: .4rem 1rem; flex-wrap: wrap; }
-summary::before { content: "▸"; color: var(--soft); } details[open] > summary::before { content: "▾"; }
-summary span { color: var(--soft); font-size: .9rem; }
 summary .share { flex: 0 0 6rem; height: .45rem; margin: .55rem 0 0 auto; border-radius: 1rem;
   background: var(--line); overflow: hidden; } .share i { display: block; height: 100%; background: var(--edge); }
 pre { margin: 0; padding: .8rem .9rem 1rem; border-top: 1px solid var(--line); overflow-x: auto;
@@ -56,6 +34,7 @@ details.of div { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere;
 .bars i { display: block; height: 1rem; background: var(--bar); border-radius: .2rem; min-width: 1px; }
 .bars span { color: var(--soft); text-align: right; }
 """
+)
 
 
 def page(found: "Preview") -> str:

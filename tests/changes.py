@@ -17,6 +17,7 @@ LONG = merged(BASE, {"model": {"rope_scaling": {"type": "linear", "factor": 2.0}
 YARN = merged(LONG, {"model": {"rope_scaling": {"type": "yarn"}}})
 LLAMA3 = merged(LONG, {"model": {"rope_scaling": {"type": "llama3"}}})
 ASKS = merged(BASE, {"samples": {"prompts": ["Hi"]}})
+TRACKED = merged(BASE, {"tracking": {"trackers": ["wandb"]}})
 HUB_ROWS = merged(BASE, {"data": {"train": [{"source": "acme/rows", "format": "messages"}]}})
 HUB_HELD = merged(BASE, {"data": {"validation": [{"source": "acme/rows", "format": "messages"}]}})
 HELD = merged(BASE, HELD_OUT)
@@ -135,6 +136,10 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "samples.at_checkpoints": (False, True, ASKS),
     "samples.system": (None, "Be brief.", ASKS),
     "samples.max_new_tokens": (8, 16, ASKS),
+    "tracking.trackers": (["tensorboard"], ["wandb"], TRACKED),
+    "tracking.project": ("one", "two", TRACKED),
+    "tracking.run_name": (None, "other", TRACKED),
+    "tracking.online": (False, True, TRACKED),
     "export.merge": (True, False, BASE),
     "export.max_shard_size": ("1GB", "2GB", BASE),
     "chat.system": (None, "Be brief.", BASE),

@@ -77,6 +77,7 @@ SPECS: dict[str, dict[str, Any]] = {
                 "system": "Be brief.",
                 "at_checkpoints": True,
             },
+            "tracking": {"trackers": ["tensorboard", "wandb", "mlflow", "swanlab", "trackio"]},
             "chat": {"temperature": 0.7, "top_p": 0.9, "system": "Be brief."},
             "deploy": {"api_key_env": "API_KEY", "host": "0.0.0.0"},
         },

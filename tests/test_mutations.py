@@ -31,6 +31,7 @@ ELSEWHERE = {
     "plan.model.dtype": "ds_config.json, and attention follows from it",
     "plan.model.hub_id": "convert.sh and chat.py are told by render.py",
     "plan.model.rope_scaling": "convert.sh and chat.py are told by render.py",
+    "plan.tracking.trackers": "requirements.txt has their packages",
 }
 
 
