@@ -35,6 +35,7 @@ MODULES = (
     "cache",
     "files",
     "json_text",
+    "outline",
     "reading",
     "render",
     "rows",

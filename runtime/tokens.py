@@ -14,9 +14,9 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from .errors import RunError
-from .render import Rendered, Span, render
+from .render import Rendered, Renderer, Span, render
 from .rows import Conversation, Tokens
-from .words import Words, words
+from .words import words
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,17 @@ def text_samples(
         raise RunError(
             "no-end-token", "the tokenizer has no end token (eos_token) to close texts with"
         )
+    one, bare = (_encode(tokenizer, ["a"], special=special)[0].ids for special in (True, False))
+    start = next((n for n in range(len(one)) if one[n : n + len(bare)] == bare), 0)
+    before, after = one[:start], one[start + len(bare) :]  # what the tokenizer puts around a text
+    known = words(tokenizer)
+    quick = known.samples(texts, [[]] * len(texts)) if known else [None] * len(texts)
+    left = [text for text, found in zip(texts, quick, strict=True) if found is None]
+    encodings = iter(_encode(tokenizer, left, special=True))
     samples = []
-    for encoding, row in zip(_encode(tokenizer, texts, special=True), rows, strict=True):
-        ids = encoding.ids
-        whole = np.asarray(ids if ids and ids[-1] == end else [*ids, end], np.int32)
+    for found, row in zip(quick, rows, strict=True):
+        ids = np.r_[before, found[0], after] if found else np.array(next(encodings).ids)
+        whole = np.append(ids, [end] if not len(ids) or ids[-1] != end else []).astype(np.int32)
         samples += [
             Sample(piece, np.ones(len(piece), bool), row)
             for piece in np.split(whole, range(max_length, len(whole), max_length))
@@ -98,17 +105,18 @@ def token_samples(contents: Sequence[Tokens], rows: Sequence[str]) -> list[Sampl
 
 def ends(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether what is learnt last is an end: of an answer, or of a text. False for a cut sample."""
-    (learnt,) = np.nonzero(sample.loss)
-    if not len(learnt):
+    learnt = int(sample.loss.nonzero()[0].max(initial=-1))
+    if learnt < 0:
         return False
-    last = sample.ids[learnt[-1]]
+    last = sample.ids[learnt]
     if last == tokenizer.eos_token_id or tokenizer.chat_template is None:
         return bool(last == tokenizer.eos_token_id)
     end = end_of_answer(tokenizer)
-    behind = sample.ids[-1 - end.tail :][
-        :1
-    ]  # with loss on all, the template's own tail is learnt, too
-    return bool(last == end.id or (sample.loss.all() and (behind == end.id).all()))
+    if last == end.id:
+        return True
+    behind = sample.ids[-1 - end.tail :][:1]
+    # With loss on all, the template's own tail is learnt, too.
+    return bool(sample.loss.all() and (behind == end.id).all())
 
 
 def end_of_answer(tokenizer: PreTrainedTokenizerBase) -> End:
@@ -149,49 +157,36 @@ def _chunk(
     rows: Sequence[str],
     loss_on: str,
 ) -> list[Sample]:
-    rendered = [render(tokenizer, c, row) for c, row in zip(conversations, rows, strict=True)]
+    rendered = list(map(Renderer(tokenizer), conversations, rows))
+    texts, everything = [one.text for one in rendered], loss_on == "all"
+    marked = [_marked(one, loss_on) for one in rendered]
     known = words(tokenizer)
-    quick = [known and _by_words(known, one, loss_on) for one in rendered]
-    left = [one.text for one, found in zip(rendered, quick, strict=True) if found is None]
+    quick = known.samples(texts, marked) if known else [None] * len(texts)
+    left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(_encode(tokenizer, left, special=False))
     samples = []
-    for one, found, row in zip(rendered, quick, rows, strict=True):
-        ids, loss = found or _by_offsets(next(encodings), one, loss_on)
-        if (ids[:2] == tokenizer.bos_token_id).sum() > 1:
+    for found, stretches, row in zip(quick, marked, rows, strict=True):
+        ids, inside = found or _by_offsets(next(encodings), stretches)
+        if ids[1:2] == tokenizer.bos_token_id == ids[0]:
             raise RunError(
                 "double-bos", "the chat template puts two BOS tokens in front", where=row
             )
-        samples.append(Sample(ids, loss, row))
+        samples.append(Sample(ids, ~inside if everything else inside, row))
     return samples
 
 
-def _by_words(
-    known: Words, rendered: Rendered, loss_on: str
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The ids and their mask, if they can be had without the tokenizer."""
-    found = known.encode(rendered.text)
-    if found is None:
-        return None
-    answers = [known.tokens(rendered.text, *found, span) for span in rendered.answers]
-    return None if None in answers else (found[0], _mask(len(found[0]), answers, rendered, loss_on))
+def _marked(rendered: Rendered, loss_on: str) -> list[Span]:
+    """The stretches that carry loss; if all does, those that carry none."""
+    pairs = list(zip(rendered.answers, rendered.learnt, strict=True))
+    pairs = pairs[-1:] if loss_on == "last_assistant" else pairs
+    return [span for span, learnt in pairs if learnt == (loss_on != "all")]
 
 
-def _by_offsets(
-    encoding: Encoding, rendered: Rendered, loss_on: str
-) -> tuple[np.ndarray, np.ndarray]:
-    answers = [_tokens(encoding, span) for span in rendered.answers]
-    return np.asarray(encoding.ids, np.int32), _mask(len(encoding), answers, rendered, loss_on)
-
-
-def _mask(
-    count: int, answers: Sequence[slice | None], rendered: Rendered, loss_on: str
-) -> np.ndarray:
-    """(tokens,) bool. `answers`: the tokens of each answer."""
-    loss = np.full(count, loss_on == "all")
-    pairs = list(zip(answers, rendered.learnt, strict=True))
-    for answer, learnt in pairs[-1:] if loss_on == "last_assistant" else pairs:
-        loss[answer] = learnt
-    return loss
+def _by_offsets(encoding: Encoding, stretches: Sequence[Span]) -> tuple[np.ndarray, np.ndarray]:
+    inside = np.zeros(len(encoding), bool)
+    for stretch in stretches:
+        inside[_tokens(encoding, stretch)] = True
+    return np.asarray(encoding.ids, np.int32), inside
 
 
 def _tokens(encoding: Encoding, span: Span) -> slice:
@@ -222,4 +217,4 @@ def _encode(
     backend.no_padding()
     backend.no_truncation()
     backend.encode_special_tokens = tokenizer.split_special_tokens
-    return backend.encode_batch(list(texts), add_special_tokens=special)
+    return backend.encode_batch(list(texts), add_special_tokens=special) if texts else []

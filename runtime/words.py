@@ -1,81 +1,156 @@
-"""Byte-level BPE a word at a time: each word is merged once, and looked up from then on.
+"""Byte-level BPE a piece at a time: each piece of text is merged once, and looked up from then on.
 
 Most of the time of tokenization goes into splitting text into words and keeping track of offsets, over and
 over for the same words. A byte-level tokenizer (GPT-2, Llama 3, Qwen, SmolLM) merges within words only, so
-the ids of a text are those of its words, and the length of a token in bytes tells where it ends. What is
-not sure to be the same as the tokenizer's own answer is left to the tokenizer.
+the ids of a text are those of its words, and the length of a token in bytes tells where it ends. Where the
+pattern that splits words always splits before a space between two other characters, as all of them do, a
+text is cut there, and what lies between is looked up as one. What is not sure to be the same as the
+tokenizer's own answer is left to the tokenizer.
 """
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Any
+from unicodedata import is_normalized
 
 import numpy as np
 import regex
 from transformers import PreTrainedTokenizerBase
 
-MOST_WORDS = 1_000_000  # in memory at a time
+MOST, LONGEST = 300_000, 48  # pieces in memory at a time, each of at most so many characters
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# In ASCII the module re is twice as fast as regex.
-ASCII = {r"\p{L}": "A-Za-z", r"\p{N}": "0-9"}
-PLAIN = re.compile(r"[\t\n\r\x20-\x7e]*")
-# Characters whose classes (letter, number, space) no version of Unicode has changed for decades: the
-# tokenizer's tables and ours may be of different versions.
-SETTLED = regex.compile(
-    r"[\t\n\r\x20-\x7e\xa0-\u017e\u0180-\u024f\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u2010-\u2027"
-    r"\u2030-\u205e\u20ac\u3001-\u3003\u3041-\u3094\u30a1-\u30fa\u4e00-\u9fa5\uac00-\ud7a3\uff01-\uff5e]*"
-)
+# With each digit as a text of its own (SmolLM2): spaces before one end a text, too.
+DIGITS = GPT2.replace(r" ?\p{N}+", r"\p{N}").replace(r"(?!\S)", r"(?!(?!\p{N})\S)")
+AT_SPACES = re.compile(r" (?<=\S )(?=\S)")
+SAMPLES = ["".join(some) for some in product("aS1!'\n\t ", repeat=2)]
 PROBE = "I'LL say it's  12345 times,\n\n  é ü (你好, 안녕) — don't!?\t\tEnd.\r\n x_y = 3.14;   "
 
 
 class Words:
     """The words of one tokenizer: `pattern` splits a text into them, `added` tokens stand between."""
 
-    def __init__(self, bpe: Any, pattern: str, added: dict[str, int], vocabulary: dict[str, int]):
+    def __init__(
+        self, backend: Any, pattern: str, added: dict[str, int], vocabulary: dict[str, int]
+    ):
+        self.nfc = backend.normalizer is not None
         self.split = regex.compile(pattern).findall
-        self.split_ascii = _in_ascii(pattern).findall
+        self.theirs = backend.pre_tokenizer.pre_tokenize_str
         contents = sorted(added, key=len, reverse=True)
-        self.special = regex.compile(f"({'|'.join(map(regex.escape, contents)) or '(?!)'})")
+        self.special = re.compile(f"({'|'.join(map(re.escape, contents)) or '(?!)'})")
         self.added = {content: _packed([id]) for content, id in added.items()}
-        self.known = _Known(bpe)
+        self.words = _Words(backend.model)
+        self.pieces, self.spaced = _Pieces(self, ""), _Pieces(self, " ")
+        self.cuts = all(
+            self.split(f"{a} {b}") == [*self.split(a), *self.split(f" {b}")]
+            for a, b in product(SAMPLES, SAMPLES)
+            if not (a[-1].isspace() or b[0].isspace())
+        )
+        # Other classes than letters, numbers and spaces are told apart in ASCII alone.
+        self.simple = not re.search(r"\\[pP]\{(?![LN]\})", pattern)
+        self.same = {chr(n) for n in range(128) if self._is_same(chr(n))}
+        self.ascii = len(self.same) == 128
         # Of a byte-level vocabulary, a character is a byte; Ġ is a space.
-        lengths = {id: len(token) for token, id in vocabulary.items()}
-        lengths |= {id: len(content.encode()) for content, id in added.items()}
-        self.num_bytes, self.blank = np.zeros((2, max(lengths) + 1), np.int64)
-        self.num_bytes[list(lengths)] = list(lengths.values())
-        self.blank[[id for token, id in vocabulary.items() if not token.strip("Ġ")]] = True
+        spelt = {
+            id: (len(t), len(t) - len(t.lstrip("Ġ")), len(t) - len(t.rstrip("Ġ")))
+            for t, id in vocabulary.items()
+        }
+        spelt |= {id: (len(content.encode()), 0, 0) for content, id in added.items()}
+        table = np.zeros((3, max(spelt) + 1), np.int64)
+        table[:, list(spelt)] = np.array(list(spelt.values())).T
+        self.num_bytes, self.leading, self.trailing = table
 
-    def encode(self, text: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """(ids, after how many bytes each token ends); None where only the tokenizer knows."""
-        plain = PLAIN.fullmatch(text)
-        if not plain and not SETTLED.fullmatch(text):
+    def encode(self, text: str) -> bytes | None:
+        """The ids, as the bytes of int32; None where only the tokenizer knows."""
+        if not (text.isascii() and self.ascii) and not self._known(text):
             return None
-        split = self.split_ascii if plain else self.split
-        found: list[bytes] = []
-        for number, piece in enumerate(self.special.split(text)):
-            if number % 2:
-                found.append(self.added[piece])
-            else:
-                found.extend(map(self.known.__getitem__, split(piece)))
-        ids = np.frombuffer(b"".join(found), np.int32)
-        ends = self.num_bytes[ids].cumsum()
-        num_bytes = len(text) if plain else len(text.encode())
-        return (ids, ends) if len(ids) and ends[-1] == num_bytes else None
-
-    def tokens(
-        self, text: str, ids: np.ndarray, ends: np.ndarray, span: tuple[int, int]
-    ) -> slice | None:
-        """The tokens of a stretch of characters; None if its borders are not theirs."""
-        start, stop = span if text.isascii() else (len(text[:place].encode()) for place in span)
-        first, last = np.searchsorted(ends, (start, stop), "right").tolist()
-        borders = [int(ends[number - 1]) if number else 0 for number in (first, last)]
-        if borders != [start, stop] or (first and self.blank[ids[first - 1]]):
+        if self.nfc and not is_normalized("NFC", text):
             return None
-        return slice(first, last)
+        parts = self.special.split(text)
+        parts[1::2] = map(self.added.__getitem__, parts[1::2])
+        parts[::2] = map(self._ids, parts[::2])
+        return b"".join(parts)
+
+    def _ids(self, text: str) -> bytes:
+        """The ids of a text that holds no added token."""
+        if not self.cuts or " " not in text:
+            return self.pieces[text]
+        try:
+            return self._cut(text.split(" "))
+        except KeyError:  # there is other white space beside a space
+            return self._cut(AT_SPACES.split(text))
+
+    def _cut(self, pieces: list[str]) -> bytes:
+        """The ids of pieces that a space stands between."""
+        first, last = pieces[0], pieces.pop()
+        if not pieces:
+            return self.pieces[last]
+        if not first or first[-1].isspace() or not last or last[0].isspace():
+            raise KeyError
+        pieces[0], last = self.pieces[first], self.pieces[f" {last}"]
+        pieces[1:] = map(self.spaced.__getitem__, pieces[1:])
+        return b"".join(pieces) + last
+
+    def _known(self, text: str) -> bool:
+        """Whether each of the text's characters is of the same class for the tokenizer and for `regex`.
+
+        Their tables may be of different versions of Unicode.
+        """
+        fresh = set(text) - self.same
+        if fresh and self.simple:
+            self.same |= {char for char in fresh if self._is_same(char)}
+        return fresh <= self.same
+
+    def _is_same(self, char: str) -> bool:
+        c = char
+        probe = f"a{c}a1{c}1!{c}! {c} \n{c}\n{c}{c}{c}{c} I'{c} 'l{c}{c} {c}'S"
+        ours = [len(word.encode()) for word in self.split(probe)]
+        return ours == [len(word) for word, _ in self.theirs(probe)]
+
+    def samples(
+        self, texts: Sequence[str], stretches: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """For each text its ids and which of them lie in its stretches of characters: (n,) bool.
+
+        A token across a stretch's border lies outside. None where only the tokenizer knows: it may leave
+        spaces at a token's ends out of account.
+        """
+        packed = [self.encode(text) or b"" for text in texts]
+        ids = np.frombuffer(b"".join(packed), np.int32)
+        if not len(ids):
+            return [None] * len(texts)
+        bounds = np.cumsum([0, *(len(each) // 4 for each in packed)])
+        at = np.concatenate(
+            [[0], self.num_bytes[ids].cumsum()]
+        )  # where each token begins, in bytes
+        sizes = [len(text) if text.isascii() else len(text.encode()) for text in texts]
+        good = (np.diff(at[bounds]) == sizes) & (np.diff(bounds) > 0)
+        owner = np.repeat(np.arange(len(texts)), [len(each) for each in stretches])
+        places = [
+            place if text.isascii() else len(text[:place].encode())
+            for text, each in zip(texts, stretches, strict=True)
+            for stretch in each
+            for place in stretch
+        ]
+        wanted = np.reshape(places, (-1, 2)).astype(np.int64) + at[bounds[owner]][:, None]
+        first, last = np.searchsorted(at, wanted.T).clip(max=len(ids))
+        start, stop = wanted.T
+        spaces_before = start - at[first - 1] <= self.leading[ids[first - 1]]
+        across = at[last] != stop
+        spaces_behind = at[last] - stop <= self.trailing[ids[last - 1]]
+        good[owner[(first > bounds[owner]) & spaces_before | across & spaces_behind]] = False
+        fine = good[owner]
+        change = np.zeros(len(ids) + 1, np.int8)
+        np.add.at(change, first[fine], 1)
+        np.add.at(change, np.maximum(last - across, first)[fine], -1)
+        inside = change[:-1].cumsum(dtype=np.int8).astype(bool)
+        pairs = zip(bounds[:-1].tolist(), bounds[1:].tolist(), good.tolist(), strict=True)
+        return [(ids[a:b], inside[a:b]) if is_good else None for a, b, is_good in pairs]
 
 
-class _Known(dict[str, bytes]):
+class _Words(dict[str, bytes]):
     """Word -> its ids, as the bytes of int32; made where it is missing."""
 
     def __init__(self, bpe: Any) -> None:
@@ -83,10 +158,32 @@ class _Known(dict[str, bytes]):
         self.bpe, self.alphabet = bpe, _alphabet()
 
     def __missing__(self, word: str) -> bytes:
-        if len(self) >= MOST_WORDS:
+        if len(self) >= MOST:
             self.clear()
         spelt = word.encode().decode("latin-1").translate(self.alphabet)
-        ids = self[word] = _packed([token.id for token in self.bpe.tokenize(spelt)])
+        ids = _packed([token.id for token in self.bpe.tokenize(spelt)])
+        if len(word) <= LONGEST:
+            self[word] = ids
+        return ids
+
+
+class _Pieces(dict[str, bytes]):
+    """A piece of text between words, `before` left out -> its ids. A piece behind a space must begin and
+    end with other characters than white space, or it is a KeyError."""
+
+    def __init__(self, known: Words, before: str) -> None:
+        super().__init__()
+        self.known, self.before = known, before
+
+    def __missing__(self, piece: str) -> bytes:
+        if self.before and (not piece or piece[0].isspace() or piece[-1].isspace()):
+            raise KeyError
+        if len(self) >= MOST:
+            self.clear()
+        words = self.known.split(self.before + piece)
+        ids = b"".join(map(self.known.words.__getitem__, words))
+        if len(piece) <= LONGEST:
+            self[piece] = ids
         return ids
 
 
@@ -99,18 +196,6 @@ def _alphabet() -> dict[int, int]:
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return {byte: byte for byte in plain} | {byte: 256 + n for n, byte in enumerate(others)}
-
-
-def _in_ascii(pattern: str) -> Any:
-    """The pattern for texts in ASCII."""
-    text, inside = "", False
-    for part in re.split(r"(\\p\{[LN]\}|\\.|\[\^?|\])", pattern):
-        inside = part.startswith("[") or (inside and part != "]")
-        text += (ASCII[part] if inside else f"[{ASCII[part]}]") if part in ASCII else part
-    try:
-        return re.compile(text, re.ASCII)
-    except re.error:  # it holds what only regex knows
-        return regex.compile(pattern)
 
 
 def words(tokenizer: PreTrainedTokenizerBase) -> Words | None:
@@ -128,7 +213,7 @@ def _words(tokenizer: PreTrainedTokenizerBase, size: int, split_special: bool) -
     if (
         pattern is None
         or split_special
-        or parts["normalizer"]
+        or (parts["normalizer"] or {"type": "NFC"})["type"] != "NFC"
         or model["type"] != "BPE"
         or any(model.get(name) for name in strange)
         or any(token[flag] for token in added for flag in flags)
@@ -136,10 +221,10 @@ def _words(tokenizer: PreTrainedTokenizerBase, size: int, split_special: bool) -
     ):
         return None
     contents = {token["content"]: token["id"] for token in added}
-    found = Words(backend.model, pattern, contents, model["vocab"])
+    found = Words(backend, pattern, contents, model["vocab"])
     probe = PROBE + PROBE.join(list(contents)[:20])
-    ours, theirs = found.encode(probe), backend.encode(probe, add_special_tokens=False).ids
-    return found if ours is not None and ours[0].tolist() == theirs else None
+    theirs = backend.encode(probe, add_special_tokens=False).ids
+    return found if found.encode(probe) == _packed(theirs) else None
 
 
 def _pattern(step: dict[str, Any] | None) -> str | None:
@@ -148,7 +233,10 @@ def _pattern(step: dict[str, Any] | None) -> str | None:
     if step["type"] == "ByteLevel":
         return GPT2 if step["use_regex"] and not step["add_prefix_space"] else None
     steps = step.get("pretokenizers", [])
-    if [each["type"] for each in steps] != ["Split", "ByteLevel"]:
+    types = [each["type"] for each in steps]
+    if types == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
+        return DIGITS if _pattern(steps[1]) == GPT2 else None
+    if types != ["Split", "ByteLevel"]:
         return None
     split, to_bytes = steps
     if split["behavior"] != "Isolated" or split["invert"]:

@@ -380,10 +380,19 @@ def test_words_give_the_tokenizers_own_ids_and_masks(tokenizer, monkeypatch):
     texts = ["".join(chance.choices(alphabet, k=chance.randint(0, 40))) for _ in range(2000)]
     theirs = tokenizer(texts, add_special_tokens=False)["input_ids"]
     ours = [known.encode(text) for text in texts]
-    told = [found[0].tolist() == ids for found, ids in zip(ours, theirs, strict=True) if found]
-    assert all(told) and len(told) > 300
+    told = [
+        np.frombuffer(found, np.int32).tolist() == ids
+        for found, ids in zip(ours, theirs, strict=True)
+        if found is not None
+    ]
+    assert all(told) and len(told) > 1000
 
     talks = [Conversation(talk(text, other)["messages"]) for text, other in pairwise(texts[:400])]
+    monkeypatch.setattr(known, "simple", False)
+    monkeypatch.setattr(
+        known, "same", known.same - {"é"}
+    )  # as if the tables were of other versions
+    assert known.encode("é") is None
     quick = tokens.chat_samples(tokenizer, talks, [""] * len(talks), "assistant")
     monkeypatch.setattr(tokens, "words", lambda tokenizer: None)
     slow = tokens.chat_samples(tokenizer, talks, [""] * len(talks), "assistant")
@@ -412,8 +421,9 @@ def test_words_of_a_tokenizer_with_a_pattern_of_its_own(tiny_model):
     for _ in range(2000):
         text = "".join(chance.choices(alphabet, k=chance.randint(1, 30)))
         found = known.encode(text)
-        assert found[0].tolist() == backend.encode(text, add_special_tokens=False).ids, repr(text)
-    assert words._in_ascii(LLAMA3).__class__ is re.Pattern
+        ids = backend.encode(text, add_special_tokens=False).ids
+        assert np.frombuffer(found, np.int32).tolist() == ids, repr(text)
+    assert known.cuts, "at spaces, for speed"
 
 
 @pytest.mark.parametrize("change", ["prefix space", "normalizer", "strip"])

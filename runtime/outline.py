@@ -1,0 +1,271 @@
+"""What a chat template writes around the texts of a conversation: found once for each shape of conversation.
+
+Jinja is slow, and for conversations of the same roles most templates write the same around the contents. So
+a template is run with stand-ins for the contents, which can be printed, joined and stripped, and note each
+question that it asks of them ("is it empty?", "is </think> in it?"). Texts that answer these as the
+stand-in did come out as the outline says: the template saw nothing else of them. Where a template looks
+deeper, or a text answers otherwise, there is no outline, and Jinja runs. The first texts of each outline, and
+every 64th, are compared with what Jinja makes of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import lru_cache, wraps
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+Span = tuple[int, int]
+TYPICAL = "some text"  # the stand-in answers as this text would
+PROOFS, EVERY = 3, 64
+
+
+class _Looked(Exception):
+    """The template looked into a text."""
+
+
+class _Slot(NamedTuple):
+    """Where the text of message `number` goes, after `calls` of str's methods: (name, arguments)."""
+
+    number: int
+    calls: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def of(self, contents: Sequence[str]) -> str:
+        text = contents[self.number]
+        for name, arguments in self.calls:
+            text = getattr(text, name)(*arguments)
+        return text
+
+
+START, END = object(), object()  # of what the model learns
+
+
+class _Text(str):
+    """A text whose content is not known yet. `parts`: str, _Slot, START and END; `asked`: the questions."""
+
+    parts: tuple[Any, ...]
+    asked: list[tuple[_Slot, Callable[[str], Any], Any]]
+
+    def __new__(cls, parts: Iterable[Any], asked: list) -> "_Text":
+        text = super().__new__(cls, "?")
+        text.parts, text.asked = tuple(parts), asked
+        return text
+
+    def __str__(self) -> str:
+        return self
+
+    def __add__(self, other: Any) -> Any:
+        return _joined((self, other))
+
+    def __radd__(self, other: Any) -> Any:
+        return _joined((other, self))
+
+    def slot(self) -> _Slot:
+        if len(self.parts) == 1 and isinstance(self.parts[0], _Slot):
+            return self.parts[0]
+        raise _Looked
+
+
+def _refuses(self: _Text, *_: Any, **__: Any) -> Any:
+    raise _Looked
+
+
+def _changes(name: str) -> Callable[..., Any]:
+    def change(self: _Text, *arguments: Any) -> _Text:
+        slot = self.slot()
+        if any(isinstance(argument, _Text) for argument in arguments):
+            raise _Looked
+        return _Text([slot._replace(calls=(*slot.calls, (name, arguments)))], self.asked)
+
+    return change
+
+
+def _asks(ask: Callable[..., Any]) -> Callable[..., Any]:
+    def question(self: _Text, *arguments: Any) -> Any:
+        slot = self.slot()
+        if any(isinstance(argument, _Text) for argument in arguments):
+            raise _Looked
+        answer = ask(slot._replace(number=0).of([TYPICAL]), *arguments)
+        self.asked.append((slot, lambda text: ask(text, *arguments), answer))
+        return answer
+
+    return question
+
+
+CHANGES = ("strip", "lstrip", "rstrip")
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    "__bool__": bool,
+    "__contains__": str.__contains__,
+    "__eq__": lambda text, other: text == other,
+    "__ne__": lambda text, other: text != other,
+    "startswith": str.startswith,
+    "endswith": str.endswith,
+}
+KEPT = {"__new__", "__str__", "__add__", "__getattribute__", "__setattr__", "__class__", "__doc__"}
+for _name in {*dir(str), "__radd__"} - KEPT - {"__radd__", "__init__", "__init_subclass__"}:
+    setattr(_Text, _name, _refuses)
+for _name in CHANGES:
+    setattr(_Text, _name, _changes(_name))
+for _name, _ask in QUESTIONS.items():
+    setattr(_Text, _name, _asks(_ask))
+
+
+def _joined(pieces: Iterable[Any]) -> str:
+    """The pieces as one text: `"".join`, for Jinja."""
+    texts = [str(piece) for piece in pieces]
+    unknown = [text for text in texts if isinstance(text, _Text)]
+    if not unknown:
+        return "".join(texts)
+    parts = (text.parts if isinstance(text, _Text) else (text,) for text in texts)
+    return _Text((part for each in parts for part in each), unknown[0].asked)
+
+
+class _Generation(Extension):
+    """{% generation %}, which marks what is learnt."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Any) -> Any:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
+
+    def _marked(self, caller: Callable[[], str]) -> str:
+        inside = caller()
+        known = not isinstance(inside, _Text)
+        parts, asked = ((inside,), []) if known else (inside.parts, inside.asked)
+        return _Text((START, *parts, END), asked)
+
+
+# What these do with a text is print it, change it as above, or ask as above; others may read it.
+FILTERS = {
+    "trim",
+    "length",
+    "list",
+    "first",
+    "last",
+    "default",
+    "string",
+    "selectattr",
+    "rejectattr",
+}
+
+
+def _holds_text(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_text, value.values()))
+    return isinstance(value, _Text) or (
+        isinstance(value, list | tuple) and any(map(_holds_text, value))
+    )
+
+
+def _blind(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, kept from texts."""
+
+    @wraps(call)
+    def guarded(*arguments: Any, **more: Any) -> Any:
+        if _holds_text(arguments) or _holds_text(more):
+            raise _Looked
+        return call(*arguments, **more)
+
+    return guarded
+
+
+def _raise(message: str) -> Any:
+    raise TemplateError(message)
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> Any:
+    env = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    env.filters.update({k: _blind(v) for k, v in env.filters.items() if k not in FILTERS})
+    env.globals["raise_exception"] = _raise
+    env.concat = _joined  # type: ignore
+    found = env.from_string(template)
+    found.root_render_func.__globals__["str_join"] = _joined  # what `~` calls
+    return found
+
+
+class _Outline:
+    def __init__(self, text: str, asked: list[Any]) -> None:
+        parts = text.parts if isinstance(text, _Text) else (text,)
+        kinds = groupby(parts, key=lambda part: isinstance(part, str))
+        joined = [["".join(group)] if literal else list(group) for literal, group in kinds]
+        self.parts = [part for group in joined for part in group]
+        self.asked, self.used = asked, 0
+
+    def fill(self, contents: Sequence[str]) -> tuple[str, list[Span]] | None:
+        for slot, ask, answer in self.asked:
+            if ask(slot.of(contents)) != answer:
+                return None
+        pieces, spans, at, start = [], [], 0, 0
+        for part in self.parts:
+            if part is START:
+                start = at
+            elif part is END:
+                spans.append((start, at))
+            else:
+                piece = part if part.__class__ is str else part.of(contents)
+                pieces.append(piece)
+                at += len(piece)
+        return "".join(pieces), spans
+
+
+class Outlines:
+    """The outlines of one template; `variables`: what else it sees, as bos_token."""
+
+    def __init__(self, template: str, variables: dict[str, Any]) -> None:
+        self.template, self.variables = template, variables
+        self.known: dict[tuple[Any, ...], Any] = {}  # shape -> its _Outline, or None
+
+    def render(
+        self, messages: list[dict[str, Any]], tools: Any, prompt: bool, jinja: Callable[[], Any]
+    ) -> Any:
+        """What `jinja()` returns, (text, stretches that are marked as learnt), mostly without calling it.
+
+        `prompt`: whether the text ends with what begins an answer.
+        """
+        shape, contents = [prompt], []
+        for message in messages:
+            if len(message) != 2 or tools:
+                return jinja()
+            shape.append(message["role"])
+            contents.append(message["content"])
+        outline = self.known.get(key := tuple(shape), self)
+        if outline is self:
+            outline = self.known[key] = self._outline(key)
+        found = outline.fill(contents) if outline else None
+        if outline is None or found is None:
+            return jinja()
+        if outline.used < PROOFS or not outline.used % EVERY:
+            real = jinja()
+            if found != real:
+                assert outline.used < PROOFS, f"an outline is wrong for {key}"
+                self.known[key] = None
+                return real
+        outline.used += 1
+        return found
+
+    def _outline(self, shape: tuple[Any, ...]) -> _Outline | None:
+        prompt, *roles = shape
+        asked: list[Any] = []
+        messages = [
+            {"role": role, "content": _Text([_Slot(number)], asked)}
+            for number, role in enumerate(roles)
+        ]
+        given = {"messages": messages, "tools": None, "documents": None, **self.variables}
+        with suppress(TemplateError, TypeError, _Looked):
+            template = _compiled(self.template)
+            context = template.new_context({**given, "add_generation_prompt": prompt})
+            return _Outline(_joined(template.root_render_func(context)), asked)
+        return None
+
+
+@lru_cache(maxsize=16)
+def outlines(template: str, variables: tuple[tuple[str, Any], ...]) -> Outlines:
+    return Outlines(template, dict(variables))
