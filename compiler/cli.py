@@ -23,6 +23,7 @@ from .load import parse
 from .options import FORMAT, JSON, SETTINGS, SPEC
 from .overrides import override
 from .report import Format, attempt, fail, report
+from .report_command import report_command
 from .write import outdated, write
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -42,6 +43,7 @@ def main() -> None:
       ftc compile spec.toml -o out   write the run; next: bash out/launch.sh
       ftc diff old.toml new.toml     what changes, and what follows from it
       ftc verify out                 was anything edited, is anything stale
+      ftc report out                 a page on what it did: curves, samples, plan
 
     Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
     stdout, diagnostics to stderr.
@@ -320,6 +322,7 @@ def preview(spec: Path, settings: tuple[str, ...], number: int, html: Path | Non
 
 
 main.add_command(data)
+main.add_command(report_command)
 
 if __name__ == "__main__":
     main()

@@ -86,6 +86,7 @@ COMPILER: dict[str, dict[str, str]] = {
         "exists": "`ftc new` does not overwrite a file.",
         "no-lock": "The directory has no ftc.lock that can be read, so it is no run of ftc, or a "
         "damaged one.",
+        "not-written": "The operating system refuses to write the file, for the reason given.",
         "no-runtime": "The runtime that the command needs is not installed.",
         "internal": "ftc made a file that is not valid. Nothing was written; it is a fault of ftc.",
     },

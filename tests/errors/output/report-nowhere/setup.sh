@@ -1,0 +1,1 @@
+ftc compile spec.toml -o run >/dev/null
