@@ -109,10 +109,10 @@ def ends(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> bool:
     if learnt < 0:
         return False
     last = sample.ids[learnt]
-    if last == tokenizer.eos_token_id or tokenizer.chat_template is None:
+    if tokenizer.chat_template is None:
         return bool(last == tokenizer.eos_token_id)
     end = end_of_answer(tokenizer)
-    if last == end.id:
+    if last == end.id or last == tokenizer.eos_token_id:
         return True
     behind = sample.ids[-1 - end.tail :][:1]
     # With loss on all, the template's own tail is learnt, too.
@@ -164,10 +164,10 @@ def _chunk(
     quick = known.samples(texts, marked) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(_encode(tokenizer, left, special=False))
-    samples = []
+    samples, bos = [], tokenizer.bos_token_id
     for found, stretches, row in zip(quick, marked, rows, strict=True):
         ids, inside = found or _by_offsets(next(encodings), stretches)
-        if ids[1:2] == tokenizer.bos_token_id == ids[0]:
+        if ids[:2].tolist() == [bos, bos]:
             raise RunError(
                 "double-bos", "the chat template puts two BOS tokens in front", where=row
             )
