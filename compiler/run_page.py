@@ -37,8 +37,8 @@ figcaption { font-size: .9rem; margin-bottom: .4rem; display: flex; gap: .2rem 1
 figcaption b { font-weight: 600; } figcaption span, .legend { color: var(--soft); }
 i.dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .35em; }
 .legend { display: flex; gap: .3rem 1.2rem; flex-wrap: wrap; margin: 0 0 .8rem; }
-td, th { text-align: left; white-space: normal; overflow-wrap: anywhere; vertical-align: top; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td, th { text-align: left; white-space: normal; overflow-wrap: break-word; vertical-align: top; }
+td code { overflow-wrap: anywhere; } td:first-child { min-width: 6rem; }
 td.same, small { color: var(--soft); }
 ul.notes { margin: .8rem 0 0; padding: 0; list-style: none; } ul.notes li { margin: .15rem 0; }
 ul.notes b { color: var(--alarm); }
@@ -77,7 +77,7 @@ def page(runs: Sequence[Reported]) -> str:
         body += ["<h2>What differs</h2>", _differences(runs)]
     if any(run.log.samples for run in runs):
         body += ["<h2>Samples</h2>", *_samples(runs)]
-    body += ["<h2>The plan</h2>", *(_plan(run, opened=False) for run in runs)]
+    body += ["<h2>The plan</h2>", *map(_plan, runs)]
     text = "\n".join(part for part in [*head, *body] if part)
     return f"""<!doctype html>
 <html lang="en">
@@ -308,7 +308,7 @@ def _lines(text: str) -> str:
     return "\n".join(_text(line) for line in text.split("\n"))
 
 
-def _plan(run: Reported, *, opened: bool) -> str:
+def _plan(run: Reported) -> str:
     rows = "".join(
         f"<tr><td><code>{_text(path)}</code><td><code>{_text(toml(value.value))}</code>"
         f"<td>{_text(value.origin)}"
@@ -318,4 +318,4 @@ def _plan(run: Reported, *, opened: bool) -> str:
     head = "<tr><th>value of the plan<th>is<th>from"
     summary = f"<code>{_text(run.name)}</code><span>every value, and where it comes from</span>"
     table = f'<div class="wide"><table>{head}{rows}</table></div>'
-    return f"<details{' open' * opened}><summary>{summary}</summary>{table}</details>"
+    return f"<details><summary>{summary}</summary>{table}</details>"

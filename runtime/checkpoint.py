@@ -317,7 +317,7 @@ def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]
             setattr(_scaler(engine), name, value)
     engine.global_steps = state["step"]
     _set_aside(after=state["step"])
-    return state["step"], [(step, loss) for step, loss in state["validation_losses"]]
+    return state["step"], [(step, loss) for step, loss in state.get("validation_losses", [])]
 
 
 def find(choice: str) -> Path:

@@ -124,7 +124,7 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
 def _end(code: int) -> NoReturn:
     """Ends the process. Python would first take down torch under threads that still run, which now and
     then aborts."""
-    trackers.close()
+    trackers.close(code)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

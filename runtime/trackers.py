@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from .errors import RunError
 from .lock import LOCK
 from .metrics import Log, say
+from .stop import EXIT_STOPPED
 
 FOLDER = Path("logs")
 IDS = FOLDER / "trackers.json"
@@ -45,10 +46,10 @@ class Run(NamedTuple):
 
 
 class Sink(NamedTuple):
-    """`send` takes numbers and the steps trained; `close` ends it."""
+    """`send` takes numbers and the steps trained; `close`, the exit code of the process, ends it."""
 
     send: Callable[[Numbers, int], Any]
-    close: Callable[[], Any]
+    close: Callable[[int], Any]
 
 
 class Tracker:
@@ -64,9 +65,9 @@ class Tracker:
         if self.works and "step" in record and numbers:
             self._attempt(self.sink.send, numbers, record["step"])
 
-    def close(self) -> None:
+    def close(self, code: int = 0) -> None:
         if self.works:
-            self._attempt(self.sink.close)
+            self._attempt(self.sink.close, code)
             self.works = False
 
     def _attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -118,10 +119,10 @@ def start(
     log.trackers = STARTED
 
 
-def close() -> None:
-    """Ends them all; before a process ends by itself, as trackers send what they hold back."""
+def close(code: int) -> None:
+    """Ends them all, ahead of the process: trackers send what they hold back, and say how it ended."""
     for tracker in STARTED:
-        tracker.close()
+        tracker.close(code)
 
 
 def _tensorboard(run: Run) -> Sink:
@@ -133,7 +134,7 @@ def _tensorboard(run: Run) -> Sink:
         for key, number in numbers.items():
             writer.add_scalar(key, number, step, new_style=True, double_precision=True)
 
-    return Sink(send, writer.close)
+    return Sink(send, lambda code: writer.close())
 
 
 def _wandb(run: Run) -> Sink:
@@ -177,7 +178,8 @@ def _mlflow(run: Run) -> Sink:
         now = int(1000 * time.time())
         client.log_batch(key, [Metric(k, number, now, step) for k, number in numbers.items()])
 
-    return Sink(send, lambda: client.set_terminated(key))
+    states = {0: "FINISHED", EXIT_STOPPED: "KILLED"}
+    return Sink(send, lambda code: client.set_terminated(key, states.get(code, "FAILED")))
 
 
 def _swanlab(run: Run) -> Sink:
@@ -193,7 +195,10 @@ def _swanlab(run: Run) -> Sink:
         log_dir=str(FOLDER / "swanlab"),
         config=run.config,
     )
-    return Sink(lambda numbers, step: swanlab.log(numbers, step=step), swanlab.finish)
+    return Sink(
+        lambda numbers, step: swanlab.log(numbers, step=step),
+        lambda code: swanlab.finish("aborted" if code else "success"),
+    )
 
 
 def _trackio(run: Run) -> Sink:
@@ -212,7 +217,9 @@ def _trackio(run: Run) -> Sink:
         auto_log_cpu=False,
         auto_log_gpu=False,
     )
-    return Sink(lambda numbers, step: started.log(numbers, step=step), trackio.finish)
+    return Sink(
+        lambda numbers, step: started.log(numbers, step=step), lambda code: trackio.finish()
+    )
 
 
 MAKERS: dict[str, Callable[[Run], Sink]] = {

@@ -160,7 +160,7 @@ def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
                     raise failing[name]
                 got.append((numbers, step))
 
-            return trackers.Sink(send, lambda: got.append("closed"))
+            return trackers.Sink(send, lambda code: got.append(code))
 
         return make
 
@@ -174,9 +174,9 @@ def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
             tracker.send({"step": step, "loss": 0.5, "flag": True, "rows": ["a"], "norm": None})
     for tracker in log.trackers:
         tracker.send({"start": "now", "total_steps": 4})
-    trackers.close()
-    trackers.close()
-    assert got == [({"loss": 0.5}, 1), ({"loss": 0.5}, 2), "closed"]
+    trackers.close(75)
+    trackers.close(0)
+    assert got == [({"loss": 0.5}, 1), ({"loss": 0.5}, 2), 75]
     said = capsys.readouterr().out
     assert said.count("WARNING: ") == 2
     assert "at_once failed and gets no further numbers (no key)" in said
