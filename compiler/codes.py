@@ -71,6 +71,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "Python, or it has no such function.",
         "pairs-not-trained": "The rows are pairs of a better and a worse answer, and no method of "
         "ftc learns from those yet.",
+        "source-twice": "Two sources of training rows have the same content.",
+        "trained-and-held-out": "A file of the validation is trained on, every row of it.",
         "images-not-read": "The rows may hold images, and ftc trains on their text alone. A warning: "
         "the spec compiles.",
     },

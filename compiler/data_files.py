@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,13 +13,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import formats
-from .diagnostics import Diagnostic, KeyPath, at, nearest
+from .diagnostics import Diagnostic, KeyPath, at
 from .format_files import FormatFile, custom
 from .formats import FORMATS
 from .json_rows import Row, json_lines, json_list
 from .load import Document
 from .parquet import footer
 from .patterns import expand, is_pattern, joined_sha256
+from .source_names import (
+    DELIMITERS,
+    LINES,
+    exists,
+    is_file,
+    is_hub_id,
+    missing,
+    modelscope_id,
+    no_source,
+)
 from .spec_data import Source
 from .table_rows import header, table_rows
 from .tree import is_table
@@ -29,16 +38,7 @@ from .unusable import Unusable
 COPY_LIMIT = 10_000_000  # bytes; larger files are referred to, not copied into the run
 HEAD = 1_000_000  # bytes of a larger file that are looked at
 FIRST = 20  # rows that tell a format
-LINES = (".jsonl", ".bin")  # a row on each line; InternEvo calls such files .bin
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-TEXT = (".json", *LINES, *DELIMITERS)
-COMPRESSED = tuple(kind + packed for kind in TEXT for packed in (".gz", ".zst"))
-DATA_SUFFIXES = (*TEXT, ".parquet", ".arrow", *COMPRESSED)
 KIND_UNREAD = "files of this kind are read when the run starts"
-MODELSCOPE = "modelscope:"
-HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-OTHER_SUFFIXES = (".txt", ".gz", ".zst", ".zip", ".xlsx", ".yaml", ".yml", ".py")
-FILE_SUFFIXES = (*DATA_SUFFIXES, *OTHER_SUFFIXES, ".gguf", ".safetensors", ".toml")
 
 
 class DataFile(NamedTuple):
@@ -65,22 +65,6 @@ class RowFormat(NamedTuple):
     name: str
     told_by: str = ""
     code: FormatFile | None = None
-
-
-def is_file(source: str) -> bool:
-    """Whether a data source names a file; otherwise it is a Hub id."""
-    return source.endswith(DATA_SUFFIXES)
-
-
-def modelscope_id(source: str) -> str | None:
-    """`org/name` of a source that names a data set of ModelScope, None for any other."""
-    name = source.removeprefix(MODELSCOPE)
-    return name if name != source and is_hub_id(name) else None
-
-
-def is_hub_id(text: str) -> bool:
-    """`org/name`, and nothing that is meant as a path."""
-    return HUB_ID.fullmatch(text) is not None and not text.endswith(FILE_SUFFIXES)
 
 
 def look_up(
@@ -121,15 +105,15 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
     name = source.source
     file = folder / name
     if not is_file(name):
-        if modelscope_id(name) or (is_hub_id(name) and not _exists(file)):
+        if modelscope_id(name) or (is_hub_id(name) and not exists(file)):
             code = custom(source.format, folder)
             own = source.format if code else formats.of_hub(source.format, name)
             return None, RowFormat(own, code=code)
-        raise _no_source(name, file)
-    if not _exists(file) and is_pattern(name):
+        raise no_source(name, file)
+    if not exists(file) and is_pattern(name):
         return _all(source, folder)
-    if not _exists(file) or not file.is_file():  # a folder, a pipe
-        raise _missing(name, file)
+    if not exists(file) or not file.is_file():  # a folder, a pipe
+        raise missing(name, file)
     try:
         size = file.stat().st_size
         content = file.read_bytes() if size <= COPY_LIMIT else None
@@ -254,50 +238,6 @@ def _first_of_list(head: bytes) -> list[Row]:
         row, _ = json.JSONDecoder().raw_decode(text)
         return [(row, (1, 1, ""))] if is_table(row) else []
     return []
-
-
-def _exists(path: Path) -> bool:
-    with suppress(OSError, ValueError):  # a name that is too long, or holds a NUL
-        return path.exists()
-    return False
-
-
-def _no_source(name: str, file: Path) -> Unusable:
-    kinds = ", ".join((*TEXT, ".parquet", ".arrow")) + "; text also as .gz and .zst"
-    message = f'"{name}" is neither a data file ({kinds}) nor a Hub id (`org/name`)'
-    if _exists(file) and file.is_dir():
-        kinds_there = sorted({p.suffix for p in file.iterdir() if p.name.endswith(DATA_SUFFIXES)})
-        patterns = " or ".join(f'"{Path(name, "*" + kind).as_posix()}"' for kind in kinds_there)
-        hint = f"name its files: {patterns}" if patterns else "it has no data files"
-        return Unusable("bad-source", f'"{name}" is a folder, not a data file', hint)
-    if name.endswith(".txt"):
-        hint = 'make a row of each text, in a .jsonl file: {"text": "..."}'
-        message = f'"{name}" is a text, and where a row ends in it nobody can tell'
-        return Unusable("bad-source", message, hint)
-    if name.endswith(OTHER_SUFFIXES):
-        hint = f"ftc reads {kinds}: convert it, for example to JSON Lines"
-        return Unusable("bad-source", f'"{name}" is of a kind that ftc does not read', hint)
-    hint = "the Hub names a data set with its owner, such as `stanfordnlp/imdb`"
-    if name.startswith(MODELSCOPE):
-        message = f'"{name}" names no data set of ModelScope (`modelscope:org/name`)'
-        hint = "name it with its owner, such as `modelscope:damo/MSAgent-Bench`"
-    return Unusable("bad-source", message, hint)
-
-
-def _missing(name: str, file: Path) -> Unusable:
-    """A file that is not there, with the one that may be meant."""
-    if not _exists(file.parent):
-        message = f"there is no folder {Path(name).parent.as_posix()}, so no file {name}"
-        return Unusable("missing-file", message, "paths are relative to the spec's folder")
-    beside = [
-        p.name for p in file.parent.glob("*") if p.name.endswith(DATA_SUFFIXES) and p.is_file()
-    ]
-    near = nearest(file.name, beside)
-    hints = [f'did you mean "{Path(name).with_name(near).as_posix()}"?'] if near else []
-    if not near and beside:
-        hints = [f"beside it there is {', '.join(sorted(beside)[:5])}"]
-    hints.append("paths are relative to the spec's folder")
-    return Unusable("missing-file", f"there is no file {name}", *hints)
 
 
 def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int, RowFormat]:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from unicodedata import combining, east_asian_width
+from unicodedata import name as unicode_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,7 +49,7 @@ class Diagnostic:
         lines += [f"  hint: {hint}" for hint in self.hints]
         lines = [visible(mask(shorten(line))) for line in lines]
         if self.source is not None:
-            lines[1:1] = snippet(self.line, self.column, self.end_column, mask(self.source))
+            lines[1:1] = snippet(self.line, self.column, self.end_column, self.source)
         return "\n".join(lines)
 
 
@@ -66,10 +67,11 @@ def snippet(line: int, column: int, end_column: int, source: str) -> list[str]:
     Of a long line the part around the carets is shown. Each character that a terminal would not
     print is replaced by one that it does, so that the carets stand in the right place.
     """
-    text = "".join(c if c.isprintable() else " " if c in "\t\xa0" else "\ufffd" for c in source)
-    start = max(0, min(column - 1 - WIDTH // 2, len(text) - WIDTH))
-    head, tail = "..." if start else "", "..." if len(text) > start + WIDTH else ""
-    shown = text[start : start + WIDTH]
+    start = max(0, min(column - 1 - WIDTH // 2, len(source) - WIDTH))
+    head, tail = "..." if start else "", "..." if len(source) > start + WIDTH else ""
+    around = max(0, start - LONGEST)  # a secret counts as one, though only its end be shown
+    window = mask(source[around : start + WIDTH + LONGEST])[start - around :][:WIDTH]
+    shown = "".join(c if c.isprintable() else " " if c in "\t\xa0" else "\ufffd" for c in window)
     before, marked = shown[: column - 1 - start], shown[column - 1 - start : end_column - 1 - start]
     gutter = " " * len(str(line))
     return [
@@ -114,7 +116,10 @@ class CompileError(Exception):
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = sort(diagnostics)
-        super().__init__("\n\n".join(str(d) for d in self.diagnostics))
+        super().__init__(self.diagnostics)
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(d) for d in self.diagnostics)
 
 
 def sort(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -163,6 +168,12 @@ def at(
 def first_set(document: Document, *paths: KeyPath) -> KeyPath:
     """The first of the key paths that the document sets; the first of all if it sets none."""
     return next((path for path in paths if document.key(path)), paths[0])
+
+
+def odd_letter(text: str) -> str:
+    """What is hard to see in a text: its first letter from beyond ASCII, by name; "" if it has none."""
+    odd = next((c for c in text if c.isalpha() and not c.isascii()), "")
+    return f"`{odd}` is U+{ord(odd):04X}, {unicode_name(odd, 'a letter')}" if odd else ""
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -182,7 +182,14 @@ def _rope(config: dict[str, Any]) -> str | None:
 def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
     presets = list(model_presets())
     families = f"there are presets of {', '.join(model_families())}"
-    hints = guess(base, presets) or ["name a preset, such as qwen2.5-7b-instruct", families]
+    hub = re.match(
+        r"https?://(?:huggingface\.co|hf\.co|modelscope\.cn/models)/([\w.-]+/[\w.-]+)", base
+    )
+    hints = (
+        [f'write "{hub[1]}"']
+        if hub
+        else guess(base[:200], presets) or ["name a preset, such as qwen2.5-7b-instruct", families]
+    )
     hints.append("or name a Hub id (`org/name`), or a folder that holds config.json")
     message = f'"{base}" is no preset, no Hub id and no model folder'
     with suppress(OSError):

@@ -71,6 +71,7 @@ SIZE = r"^[1-9][0-9]*(MB|GB)$"
 MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$"
 NITER = r"^pissa_niter_[1-9][0-9]{0,2}$"
 PATTERN = r"^[A-Za-z_*?\[][A-Za-z0-9_.*?!\[\]-]*$"
+HOST = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]*$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FORMS = {
     LINE: "a text on one line, of visible characters",
@@ -79,6 +80,7 @@ FORMS = {
     MODULE: 'the name of a module, such as "q_proj" or "layers.0.mlp.up_proj"',
     NITER: '"pissa_niter_N" with a number N',
     PATTERN: 'a module or parameter, perhaps with `*`, such as "model.layers.0.*"',
+    HOST: 'a host name or an address, such as "127.0.0.1"',
     VARIABLE: 'the name of an environment variable, such as "API_KEY"',
 }
 

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -206,15 +206,20 @@ def _plural(annotation: Any) -> str:
     return {str: "texts", float: "numbers", int: "whole numbers"}.get(annotation, "tables")
 
 
+KINDS = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt", MinLen: "min_length", MaxLen: "max_length"}
+
+
 def _limited(words: str, metadata: list[Any]) -> str:
     """The words with the bounds of a number, or the least length of a list."""
     bounds: dict[str, Any] = {}
     for limit in metadata:
-        for kind, name in ((Ge, "ge"), (Gt, "gt"), (Le, "le"), (Lt, "lt"), (MinLen, "min_length")):
+        for kind, name in KINDS.items():
             if isinstance(limit, kind):
                 bounds[name] = getattr(limit, name)
     if "ge" in bounds and "le" in bounds:
         return f"{words} from {bounds['ge']} to {bounds['le']}"
+    if "max_length" in bounds:
+        return f"{words}, at most {bounds['max_length']} characters"
     if "min_length" in bounds:
         return f"{words}, with at least one" if words.startswith("a list") else words
     if "ge" in bounds and "lt" in bounds:

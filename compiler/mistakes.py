@@ -7,6 +7,7 @@ import tomllib
 from contextlib import suppress
 from typing import NamedTuple
 
+from .diagnostics import odd_letter
 from .positions import Node, Part, Scanner, Stop
 
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
@@ -92,8 +93,8 @@ class Refusal:
         end = self.at + len(self.right)
         if self.rest[:1].isalnum() and not self.rest[0].isascii():
             key = self.left + self.right
-            hint = f'write `"{key}"`: bare keys have A-Z, a-z, 0-9, `_` and `-`'
-            return Fault(f"the key `{key}` needs quotes", self.at - len(self.left), end, hint)
+            hint = f"{odd_letter(key)}; the keys of a spec have a-z, 0-9 and `_`"
+            return Fault(f"no key or table is called `{key}`", self.at - len(self.left), end, hint)
         if self.what.startswith("Expected '='"):
             return self.no_equals()
         if self.what.startswith("Expected ']"):
@@ -107,6 +108,11 @@ class Refusal:
         return Fault(message, start, start + 2, hint)
 
     def bad_character(self, code: int) -> Fault:
+        if code == 0x0D and "\n" not in self.text:
+            hint = "save the file with line feeds (LF), or with CR LF as on Windows"
+            return Fault(
+                "lines end with a CR alone, which TOML does not know", self.at, self.at + 1, hint
+            )
         message = f"the character U+{code:04X} must not stand here"
         escape = f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
         hint = f"remove it; in a string write `{escape}`"
@@ -200,7 +206,10 @@ class Refusal:
             hint = f"write `{self.key} = ...`, or remove the line"
             return Fault(f"`{self.key}` has no value", self.key_start, self.at, hint)
         message, end = f"`{word}` is not a TOML value", start + len(word)
-        number = _NUMBER.fullmatch(word)
+        number = _NUMBER.fullmatch(word.replace("__", "_").strip("_"))
+        if percent := re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]+)?) *%", word):
+            hint = f"write `{float(percent[1]) / 100:g}`: {percent[1]} percent"
+            return Fault(f"`{word}` is not a TOML value", start, start + len(word), hint)
         if word.lower() in ("true", "false"):
             return Fault(message, start, end, f"write `{word.lower()}`")
         if word.lower() in ("null", "none", "nil"):

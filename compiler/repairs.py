@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from .diagnostics import SECRET, KeyPath, guess
+from .diagnostics import SECRET, KeyPath, guess, odd_letter
 from .keys import Table
 from .language import METHODS, choice, dotted, header, is_list, literals, models_in
 from .quote import toml
@@ -26,8 +26,22 @@ WORDS = {
     "gpu": "cuda",
     "flash_attn": "flash_attention_2",
     "flash": "flash_attention_2",
-    "adamw_torch": "adamw",
+    "flash_attention": "flash_attention_2",
+    "fa2": "flash_attention_2",
     "adam": "adamw",
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+    "adamw_hf": "adamw",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "adam8bit": "adamw_8bit",
+    "paged_adamw_32bit": "paged_adamw",
+    "lion_32bit": "lion",
+    "cosine_with_min_lr": "cosine",
+    "cosineannealinglr": "cosine",
+    "constant_with_warmup": "constant",
+    "wsd": "warmup_stable_decay",
+    "all": "all-linear",
+    "last": "last_assistant",
     "sharegpt": "messages",
     "openai": "messages",
     "chat": "messages",
@@ -53,7 +67,7 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
         meant = WORDS.get(given.lower())
         near = [f'did you mean "{meant}"?'] if meant in words else guess(given, words)
         if near:
-            return near
+            return [*near, *([odd] if (odd := odd_letter(given)) else [])]
     name = "" if isinstance(path[-1], int) else f"{path[-1]} = "
     for value, remark in _candidates(given):
         if fits(field, [value] if isinstance(path[-1], int) else value):
@@ -85,6 +99,8 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
         if 1 < given <= 100:
             yield given / 100, f": {given:g} percent"
         yield toml(given), ", in quotes"
+    if isinstance(given, str) and "," in given:
+        yield [part.strip() for part in given.split(",")], ": a list"
     if not isinstance(given, list | dict):
         yield [given], ": a list, even of one"
 

@@ -73,6 +73,8 @@ RULES: tuple[Rule, ...] = (
     rules_model.samples_may_share_rows,
     rules_sources.source_keys_fit,
     rules_sources.formats_can_be_trained,
+    rules_sources.files_are_named_once,
+    rules_sources.held_out_is_not_trained,
     rules_sources.data_is_pinned,
     rules_sources.weights_have_a_source,
     rules_sources.model_is_pinned,

@@ -84,10 +84,10 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
 
 
 def _similar(name: str) -> list[str]:
-    """The accelerators that "a100" or "NVIDIA A100-80GB" may mean."""
+    """The accelerators that "a100" or "NVIDIA A100-SXM4-80GB" may mean."""
 
     def bare(text: str) -> str:
-        return re.sub(r"NVIDIA|TESLA|GEFORCE|[^A-Z0-9]", "", text.upper())
+        return re.sub(r"NVIDIA|TESLA|GEFORCE|PCIE|SXM\d?|HBM\d?|[^A-Z0-9]", "", text.upper())
 
     word = bare(name)
     if len(word) > 1:

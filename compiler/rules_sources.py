@@ -68,6 +68,54 @@ def formats_can_be_trained(spec: Spec, facts: Facts, document: Document) -> Iter
             )
 
 
+def _taken_whole(spec: Spec, facts: Facts) -> dict[str, KeyPath]:
+    """The files of which every row is trained on: digest -> the first source that names it."""
+    found: dict[str, KeyPath] = {}
+    for index, source in enumerate(spec.data.train):
+        file = facts.files.get(("train", index))
+        if file and source.max_samples is None:
+            found.setdefault(file.sha256, ("data", "train", index, "source"))
+    return found
+
+
+def files_are_named_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Rows count twice by a weight, not by a source written twice."""
+    whole = _taken_whole(spec, facts)
+    for index, source in enumerate(spec.data.train):
+        path, file = ("data", "train", index, "source"), facts.files.get(("train", index))
+        first = whole.get(file.sha256) if file else None
+        if first and first != path:
+            yield at(
+                document,
+                path,
+                "source-twice",
+                f"{source.source} is trained on already",
+                on="value",
+                why="each of its rows is taken once more",
+                others=[(first, "the same content")],
+                hints=["remove one of the two", "or set weight = 2.0 for the other, to say it"],
+                severity="warning",
+            )
+
+
+def held_out_is_not_trained(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Some rows of a file for the validation are not trained on."""
+    whole = _taken_whole(spec, facts)
+    for index, source in enumerate(spec.data.validation):
+        file = facts.files.get(("validation", index))
+        if file and file.sha256 in whole:
+            yield at(
+                document,
+                ("data", "validation", index, "source"),
+                "trained-and-held-out",
+                f"every row of {source.source} is trained on",
+                on="value",
+                why="rows that are trained on are left out of the validation: none would remain",
+                others=[(whole[file.sha256], "the same content")],
+                hints=["name other rows, or hold out some of these: data.validation_fraction"],
+            )
+
+
 def data_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A data set of the Hub has a revision."""
     for path, source in _sources(spec):

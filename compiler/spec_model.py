@@ -147,7 +147,7 @@ class Lora(Table, affects="numerics"):
     rank: int = key(16, help="Rank of the adapters.", ge=1)
     alpha: int = key(32, help="The adapters' output is scaled by alpha / rank.", ge=1)
     dropout: float = key(0.0, help="Dropout before the adapters.", ge=0, lt=1)
-    target_modules: Literal["all-linear"] | list[Name] = key(
+    target_modules: Literal["all-linear"] | Annotated[list[Name], Field(min_length=1)] = key(
         "all-linear", help="Which linear layers get an adapter: all of them, or their names."
     )
     exclude_modules: list[Name] = key([], help="Layers that get none all the same, by name.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .keys import NAME, SIZE, VARIABLE, Line, Table, Text, key
+from .keys import HOST, NAME, SIZE, VARIABLE, Line, Table, Text, key
 
 
 class Samples(Table, affects="cosmetic"):
@@ -76,7 +76,7 @@ class Deploy(Table, affects="cosmetic"):
     engine: Literal["auto", "lmdeploy", "transformers"] = key(
         "auto", help="auto: lmdeploy on cuda, transformers on a CPU.", changes="cosmetic"
     )
-    host: Line = key("127.0.0.1", help="Address to listen on.", changes="cosmetic")
+    host: str = key("127.0.0.1", help="Address to listen on.", pattern=HOST, changes="cosmetic")
     port: int = key(23333, help="Port to listen on.", ge=1, le=65535, changes="cosmetic")
     model_name: Line | None = key(
         None, help="What clients send as `model`. Unset: the run's name.", changes="cosmetic"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-from .diagnostics import Diagnostic, KeyPath, at, nearest
+from .diagnostics import Diagnostic, KeyPath, at, nearest, odd_letter
 from .language import METHODS, choice, dotted, header, homes, method, model_at, tables
 from .load import Document
 from .tree import is_array, is_table
@@ -26,7 +26,7 @@ def explain(document: Document, path: KeyPath, kind: str) -> Diagnostic:
         brackets = "[[{}]]" if many else "[{}]"
         message = f"there is no table {brackets.format(f'{table}.{word}' if table else word)}"
     hints = _ways_out(word, table, path, kind, as_table)
-    return at(document, path, "unknown-key", message, hints=hints)
+    return at(document, path, "unknown-key", message, why=odd_letter(word), hints=hints)
 
 
 def _ways_out(word: str, table: str, path: KeyPath, kind: str, as_table: bool) -> list[str]:
@@ -45,12 +45,12 @@ def _ways_out(word: str, table: str, path: KeyPath, kind: str, as_table: bool) -
         elsewhere = [home for home in elsewhere if _is_table(home, word)]
     if elsewhere:
         return [_belongs(word, elsewhere)]
-    if near:
-        return [f"did you mean {_named(table, near) if as_table else f'`{near}`'}?"]
     if word.lower() in NO_KEY:
         return [f"remove it; {NO_KEY[word.lower()]}"]
     if word.lower() in RENAMED:
         return [_renamed(RENAMED[word.lower()], table)]
+    if near:
+        return [f"did you mean {_named(table, near) if as_table else f'`{near}`'}?"]
     far = {key: home for home, keys in tables() for key in keys}
     close = get_close_matches(word, far, 1, 0.8)
     if close:
@@ -94,10 +94,8 @@ def meant(path: KeyPath) -> KeyPath | None:
     elsewhere = [home for home in homes(word) if home != table]
     if len(elsewhere) == 1:
         return (*elsewhere[0].split("."), word) if elsewhere[0] else (word,)
-    if near:
-        return (*path[:-1], near)
     renamed = RENAMED.get(word.lower(), "")
     home, _, key = renamed.rpartition(".")
-    if renamed and home == table:
-        return (*path[:-1], key)
-    return tuple(renamed.split(".")) if renamed else None
+    if renamed:
+        return (*path[:-1], key) if home == table else tuple(renamed.split("."))
+    return (*path[:-1], near) if near else None

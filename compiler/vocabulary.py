@@ -7,16 +7,19 @@ from __future__ import annotations
 
 # Key of the language -> its names in XTuner, LLaMA-Factory, Axolotl, TRL, ms-swift, torchtune, ...
 ELSEWHERE = {
+    "name": "experiment_name",
     "seed": "random_seed rng_seed data_seed",
     "model.base": "base_model model_name_or_path model_id llm pretrained_model_name_or_path",
     "model.dtype": "torch_dtype bf16 fp16 precision mixed_precision",
-    "model.attention": "attn_implementation flash_attn flash_attention use_flash_attention",
+    "model.attention": "attn_implementation flash_attn flash_attention use_flash_attention "
+    "sdp_attention",
     "model.chat_template": "template prompt_template template_type",
     "model.max_seq_length": "max_length cutoff_len sequence_len max_seq_len seq_len block_size",
     "model.rope_scaling.type": "rope_type",
     "model.rope_scaling.original_max_position": "original_max_position_embeddings",
     "model.gradient_checkpointing": "activation_checkpointing enable_activation_checkpointing",
-    "method.kind": "adapter finetuning_type tuner_type train_type load_in_4bit load_in_8bit",
+    "model.fused_kernels": "use_liger_kernel enable_liger_kernel liger",
+    "method.kind": "adapter finetuning_type tuner_type train_type",
     "method.rank": "r lora_r lora_rank",
     "method.alpha": "lora_alpha",
     "method.dropout": "lora_dropout",
@@ -36,11 +39,12 @@ ELSEWHERE = {
     "method.quantization.double_quant": "bnb_4bit_use_double_quant use_double_quant",
     "data.train": "dataset datasets train_dataset train_file train_files data_files",
     "data.train.source": "path file name data_path dataset_name",
-    "data.train.format": "type formatting dataset_format dataset_map_fn",
+    "data.train.format": "type formatting dataset_format dataset_map_fn prompt_style",
     "data.validation_fraction": "val_size val_set_size test_size split_dataset_ratio",
     "data.packing": "sample_packing packed pack_to_max_length",
     "data.on_overlong": "truncation truncation_strategy excess_length_strategy",
-    "data.loss_on": "train_on_inputs train_on_input assistant_only_loss completion_only_loss",
+    "data.loss_on": "train_on_inputs train_on_input train_on_prompt mask_history "
+    "assistant_only_loss completion_only_loss",
     "optim.optimizer": "optim optim_type optimizer_type",
     "optim.learning_rate": "lr",
     "optim.lr_scheduler": "scheduler schedule lr_scheduler_type lr_decay_style",
@@ -52,7 +56,7 @@ ELSEWHERE = {
     "optim.betas": "adam_betas adam_beta1 adam_beta2",
     "optim.eps": "adam_epsilon epsilon",
     "train.num_epochs": "epochs num_train_epochs max_epochs total_epoch",
-    "train.max_steps": "max_iters total_step total_steps num_steps",
+    "train.max_steps": "max_iters total_step total_steps num_steps max_train_steps",
     "train.global_batch_size": "batch_size train_batch_size",
     "train.micro_batch_size": "per_device_train_batch_size device_batch_size",
     "train.log_every": "logging_steps log_interval log_every_n_steps",
@@ -68,22 +72,42 @@ ELSEWHERE = {
     "parallel.offload_optimizer": "cpu_offload offload",
     "samples.prompts": "evaluation_inputs sample_prompts",
     "samples.every": "evaluation_freq every_n_steps",
+    "tracking.trackers": "report_to log_with visualizer",
+    "tracking.project": "wandb_project swanlab_project project_name",
     "chat.system": "system_prompt default_system",
 }
 RENAMED = {word: path for path, words in ELSEWHERE.items() for word in words.split()}
 
-# What is no key here, and why.
-NO_KEY = {
-    **dict.fromkeys(
-        ("gradient_accumulation_steps", "accumulative_counts", "grad_accum_steps"),
-        "accumulation follows: global_batch_size / (devices x micro_batch_size)",
-    ),
-    **dict.fromkeys(
-        ("output_dir", "work_dir", "out_dir", "save_dir"),
-        "the run directory is named when the spec is compiled: `ftc compile -o DIR`",
-    ),
-    **dict.fromkeys(
-        ("resume", "resume_from_checkpoint", "auto_resume"),
-        "a run is continued with `bash launch.sh --resume latest`",
-    ),
+# What is no key here: words, and why.
+REASONS = {
+    "gradient_accumulation_steps accumulative_counts grad_accum_steps": "accumulation follows: "
+    "global_batch_size / (devices x micro_batch_size)",
+    "output_dir work_dir out_dir save_dir": "the run directory is named when the spec is compiled: "
+    "`ftc compile -o DIR`",
+    "overwrite_output_dir overwrite_cache dataset_prepared_path": "compiling again replaces what was "
+    "generated, and tokens are cached by the content of their rows",
+    "resume resume_from_checkpoint auto_resume": "a run is continued with "
+    "`bash launch.sh --resume latest`",
+    "load_in_4bit": 'a 4-bit base is `kind = "qlora"` in [method]',
+    "load_in_8bit": 'an 8-bit base is `kind = "qlora"` in [method], with `bits = 8` in '
+    "[method.quantization]",
+    "use_peft peft use_lora": 'adapters are `kind = "lora"` in [method]',
+    "stage do_train task task_type": "what is trained is said by `kind` in [method]",
+    "do_eval do_predict eval_strategy evaluation_strategy save_strategy logging_strategy "
+    "evals_per_epoch saves_per_epoch": "[train] counts in steps: log_every, save_every, eval_every",
+    "per_device_eval_batch_size eval_batch_size": "the validation has batches of micro_batch_size",
+    "num_workers dataloader_num_workers preprocessing_num_workers dataset_num_proc num_proc": "rows "
+    "become tokens before training, once, and the cache has them from then on",
+    "pad_to_sequence_len pad_to_max_length": "packed sequences are full, and others padded to the "
+    "longest of their batch",
+    "shuffle shuffle_dataset": "rows come in an order that `seed` decides",
+    "special_tokens eos_token pad_token bos_token new_special_tokens add_tokens": "the tokens are "
+    "those of the base's tokenizer",
+    "fsdp fsdp_config fsdp_cfg": "DeepSpeed shares a run out: `zero_stage` in [parallel]",
+    "push_to_hub hub_model_id hub_token": "convert.sh makes a folder, and `hf upload` takes it",
+    "strict": "every key is checked, always",
+    "plot_loss": "logs/metrics.jsonl has the losses, and a tracker draws them: [tracking]",
+    "ddp_timeout": "a step that hangs is reported without being asked to",
+    "cache_dir": "the environment says where caches are: HF_HOME, FTC_CACHE",
 }
+NO_KEY = {word: why for words, why in REASONS.items() for word in words.split()}

@@ -150,11 +150,11 @@ ERRORS = r'''
     1:6-8 syntax: `=` is missing behind `rank`
     hint: write `rank = 16`
 'größe = 1'
-    1:1-6 syntax: the key `größe` needs quotes
-    hint: write `"größe"`: bare keys have A-Z, a-z, 0-9, `_` and `-`
+    1:1-6 syntax: no key or table is called `größe`
+    hint: `ö` is U+00F6, LATIN SMALL LETTER O WITH DIAERESIS; the keys of a spec have a-z, 0-9 and `_`
 '[größe]'
-    1:2-7 syntax: the key `größe` needs quotes
-    hint: write `"größe"`: bare keys have A-Z, a-z, 0-9, `_` and `-`
+    1:2-7 syntax: no key or table is called `größe`
+    hint: `ö` is U+00F6, LATIN SMALL LETTER O WITH DIAERESIS; the keys of a spec have a-z, 0-9 and `_`
 '= 1'
     1:1-2 syntax: a key cannot start with `=`
     hint: a key has A-Z, a-z, 0-9, `_` and `-`, or is in quotes; a comment starts with `#`
@@ -222,8 +222,17 @@ ERRORS = r'''
     1:3-4 syntax: the character U+0007 must not stand here
     hint: remove it; in a string write `\u0007`
 'x = 1\ry = 2'
-    1:6-7 syntax: the character U+000D must not stand here
+    1:6-7 syntax: lines end with a CR alone, which TOML does not know
+    hint: save the file with line feeds (LF), or with CR LF as on Windows
+'x = 1\r\ny = 2\rz = 3'
+    2:6-7 syntax: the character U+000D must not stand here
     hint: remove it; in a string write `\u000D`
+'x = 1__0'
+    1:5-9 syntax: `1__0` is not a TOML value
+    hint: write `1_0`
+'x = 3%'
+    1:5-7 syntax: `3%` is not a TOML value
+    hint: write `0.03`: 3 percent
 'x\xa0= 1'
     1:2-3 syntax: the character U+00A0 must not stand here
     hint: remove it; in a string write `\u00A0`
