@@ -4,6 +4,8 @@ import importlib.util
 import json
 import math
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -167,6 +169,20 @@ def test_the_picture(run: Path) -> None:
         return
     ftc("report", run, "-o", run.parent / "x.html", "--png", picture)
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 20_000
+
+
+@pytest.mark.slow
+def test_a_browser_has_nothing_to_complain_of(run: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    logged(run, [start(), *(step(n) for n in range(1, 9))], [sample(HOSTILE)])
+    ftc("report", run, "-o", run.parent / "page.html")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [f"--screenshot={run.parent / 'page.png'}", (run.parent / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert "CONSOLE" not in done.stderr  # where it would say what it refused to run or to load
+    assert (run.parent / "page.png").stat().st_size > 10_000
 
 
 def test_numbers_of_an_axis() -> None:

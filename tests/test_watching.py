@@ -18,6 +18,21 @@ def test_a_run_stagnates_when_no_lower_loss_came() -> None:
     assert not after(3.0, 3.0, 2.9) and not after(3.0, 2.0, 2.5) and not after(math.nan, 3.0, 3.1)
 
 
+def test_the_best_checkpoint_has_the_lowest_loss_of_its_own(tmp_path) -> None:
+    """One between two evaluations has none, nor has a damaged one; the earlier of two equals is the best."""
+    from ftc.runtime.validation import best
+
+    states = {1: [[1, 3.0]], 2: [[1, 3.0]], 3: [[1, 3.0], [3, 2.0]], 4: [[3, 2.0], [4, 2.0]]}
+    paths = [tmp_path / f"step-{step:06d}" for step in (1, 2, 3, 4, 5)]
+    for path in paths:
+        path.mkdir()
+        step = int(path.name[5:])
+        text = json.dumps({"step": step, "validation_losses": states.get(step)})
+        (path / "state.json").write_text(text if step in states else "{")
+    assert best(paths) == paths[2]
+    assert best([paths[1], paths[4]]) is None
+
+
 @pytest.mark.parametrize("adapter", [False, True])
 def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
     """Forward and backward, counted by torch operation by operation; causal attention as the whole square."""
