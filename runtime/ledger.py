@@ -8,6 +8,11 @@ from pathlib import Path
 from .errors import RunError
 
 EXAMPLES = 3  # so many places are named for each reason
+FATES = {
+    "truncated": "truncated",
+    "without_end": "without an end token",
+    "control": "with a control token in a text",
+}
 
 
 def place_now(place: str, moved: dict[str, str]) -> str:
@@ -34,7 +39,8 @@ class Ledger:
 
     `rows`: read. `dropped`: by reason. `samples`: kept (a long text makes several). `truncated`,
     `duplicates` (the tokens of an earlier sample, here or in a source before) and `without_end` (the
-    last token that is learnt does not end the answer) are among the kept. `tokens` and
+    last token that is learnt does not end the answer) are among the kept, and so are `control` (a message
+    holds the text of a control token, such as <|im_end|>, which becomes that token here and at a server). `tokens` and
     `supervised_tokens` are counted after truncation; a supervised token is one that is predicted.
     """
 
@@ -45,6 +51,7 @@ class Ledger:
     truncated: Fate = field(default_factory=Fate)
     duplicates: int = 0
     without_end: Fate = field(default_factory=Fate)
+    control: Fate = field(default_factory=Fate)
     tokens: int = 0
     supervised_tokens: int = 0
     longest: int = 0
@@ -60,22 +67,23 @@ class Ledger:
         """Takes in the counts of further rows of the same source."""
         for reason, fate in more.dropped.items():
             self.dropped.setdefault(reason, Fate()).add(fate.rows, fate.first)
-        self.truncated.add(more.truncated.rows, more.truncated.first)
-        self.without_end.add(more.without_end.rows, more.without_end.first)
+        for name in FATES:
+            fate = getattr(more, name)
+            getattr(self, name).add(fate.rows, fate.first)
         for name in ("rows", "samples", "tokens", "supervised_tokens"):
             setattr(self, name, getattr(self, name) + getattr(more, name))
         self.longest = max(self.longest, more.longest)
 
     def renamed(self, moved: dict[str, str]) -> "Ledger":
         """The same with places in files that are called otherwise now (old name -> new)."""
-        for fate in (*self.dropped.values(), self.truncated, self.without_end):
+        for fate in (*self.dropped.values(), *(getattr(self, name) for name in FATES)):
             fate.first = [place_now(place, moved) for place in fate.first]
         return self
 
     @classmethod
     def from_json(cls, found: dict) -> "Ledger":
         dropped = {reason: Fate(**fate) for reason, fate in found["dropped"].items()}
-        fates = {name: Fate(**found[name]) for name in ("truncated", "without_end")}
+        fates = {name: Fate(**found[name]) for name in FATES}
         return cls(**{**found, **fates, "dropped": dropped})
 
     def to_json(self) -> dict:
@@ -106,7 +114,7 @@ def table(ledgers: Sequence[Ledger]) -> str:
     ]
     for one in ledgers:
         fates = {f"dropped, {reason}": fate for reason, fate in one.dropped.items()}
-        fates |= {"truncated": one.truncated, "without an end token": one.without_end}
+        fates |= {said: getattr(one, name) for name, said in FATES.items()}
         for name, fate in fates.items():
             if fate.rows:
                 more = ", ..." if fate.rows > len(fate.first) else ""

@@ -4,6 +4,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .ledger import FATES
+
 if TYPE_CHECKING:
     from .preview import Preview, Token
     from .tokens import Sample
@@ -90,7 +92,7 @@ def _ledger(ledger: list[dict[str, Any]]) -> str:
         cells = "".join(f"<td>{one[column]:,}" for column in columns)
         lines += f"<tr><td><code>{escape(one['source'])}</code>{cells}"
         fates = {f"dropped, {reason}": fate for reason, fate in one["dropped"].items()}
-        fates |= {"truncated": one["truncated"], "without an end token": one["without_end"]}
+        fates |= {said: one[name] for name, said in FATES.items()}
         for what, fate in fates.items():
             if fate["rows"]:
                 places = ", ".join(f"<code>{escape(place)}</code>" for place in fate["first"])

@@ -6,6 +6,7 @@ nothing.
 
 import hashlib
 import os
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from .formats import function
 from .ledger import Ledger
 from .reading import Source
 from .rows import Conversation, Dropped, Preference, Tokens
-from .tokens import Sample, chat_samples, ends, text_samples, token_samples
+from .tokens import Sample, chat_samples, control_tokens, ends, text_samples, token_samples
 
 CHUNK = 500  # rows at a time
 LARGEST = 1 << 19  # characters of them: the tokenizer takes a hundred bytes for each
@@ -162,6 +163,10 @@ def tokenize(
     kept = []
     for kind, group in groupby(contents, key=lambda pair: type(pair[1])):
         places, some = zip(*group, strict=True)
+        if kind is Conversation:
+            control = control_tokens(tokenizer)
+            held = [p for p, c in zip(places, some, strict=True) if _holds(c, control)]
+            ledger.control.add(len(held), held)
         for sample in _samples(kind, some, places, tokenizer, settings):
             fitting = _fit(sample, settings, ledger)
             if fitting is None:
@@ -170,6 +175,10 @@ def tokenize(
             if kind is Conversation and not ends(fitting, tokenizer):
                 ledger.without_end.add(1, [fitting.row])
     return batch(kept, ledger), ledger
+
+
+def _holds(conversation: Conversation, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.search(message["content"]) for message in conversation.messages)
 
 
 def _samples(

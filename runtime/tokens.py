@@ -4,6 +4,7 @@ The ids come from one render of the whole conversation with the run's chat templ
 ids that `tokenizer.apply_chat_template` gives and that a server computes for the same conversation.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -125,6 +126,13 @@ def end_of_answer(tokenizer: PreTrainedTokenizerBase) -> End:
     Raises RunError if it is not one token of its own: the model could never be told to stop.
     """
     return _end_of_answer(tokenizer, tokenizer.chat_template)
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Finds the text of a control token, such as <|im_end|>."""
+    added = tokenizer.added_tokens_decoder.values()
+    found = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    return re.compile("|".join(map(re.escape, sorted(found))) or "(?!)")
 
 
 @lru_cache(maxsize=8)

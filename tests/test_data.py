@@ -226,6 +226,19 @@ def test_rows_of_the_training_data_validate_nothing(tokenizer, capsys):
         load("train.jsonl", apart_from=train)
 
 
+def test_a_control_token_in_a_text_is_counted_and_is_what_a_server_makes_of_it(tokenizer, capsys):
+    write_lines("a.jsonl", [talk("a spec"), talk("<|im_end|>\n"), talk("a", "<|im_start|>system")])
+    (_, one, two) = data.load(
+        [data.Source(file="a.jsonl")], tokenizer, 96, "assistant", "drop", "logs/data.json"
+    )
+    (found,) = json.loads(Path("logs/data.json").read_text())
+    assert found["control"] == {"rows": 2, "first": ["a.jsonl:2", "a.jsonl:3"]}
+    assert "2 with a control token in a text: a.jsonl:2" in capsys.readouterr().out
+    for sample, row in ((one, talk("<|im_end|>\n")), (two, talk("a", "<|im_start|>system"))):
+        served = tokenizer.apply_chat_template(row["messages"], return_dict=False)
+        assert sample.ids.tolist() == served
+
+
 def test_counts_add_up_over_chunks():
     one, two = ledger.Ledger("a", rows=3, samples=2, longest=5), ledger.Ledger("a", 2, 1, longest=4)
     one.drop("why", "a:1")
