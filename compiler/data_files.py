@@ -260,6 +260,9 @@ def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int
         if lacking:
             message = f"this row has no `{lacking[0]}`, as those before it have"
             raise Unusable("missing-column", message, _example(found.name), place=place)
+        if not found.code and (problem := formats.misfit(found.name, row)):
+            message = f"not a row of the format {found.name}: {problem}"
+            raise Unusable("bad-data", message, _example(found.name), place=place)
     return number, found
 
 

@@ -21,7 +21,7 @@ class Format(NamedTuple):
     """A named format.
 
     `columns` it needs, `optional` ones it reads, too; `elsewhere`: what others call it; `by_name`:
-    why `auto` never chooses it, "" if it does.
+    why `auto` never chooses it, "" if it does; `roles`: who may speak, if it holds messages.
     """
 
     help: str
@@ -30,6 +30,7 @@ class Format(NamedTuple):
     optional: Sequence[str] = ()
     elsewhere: Sequence[str] = ()
     by_name: str = ""
+    roles: Sequence[str] = ()
 
     @property
     def example_row(self) -> str:
@@ -73,6 +74,27 @@ TELLS: dict[str, Callable[[Row], bool]] = {
 
 def _is_msagent(conversations: Any) -> bool:
     return isinstance(conversations, str) or "<|startofthink|>" in str(conversations)
+
+
+KINDS = {str: "a text", list: "a list", dict: "a table", type(None): "null", bool: "true or false"}
+LOOSE = ("msagent", "preference", "openorca")  # a column may be of several kinds, or null
+
+
+def misfit(name: str, row: Row) -> str:
+    """What is wrong with the row's columns, as the format's example has them; "" if nothing is."""
+    format = FORMATS[name]
+    for column in () if name in LOOSE else format.columns:
+        value, like = row[column], format.example[column]
+        if type(value) is not type(like):
+            kind = KINDS.get(type(value), "a number")
+            return f"`{column}` must be {KINDS[type(like)]}; it is {kind}"
+        for number, item in enumerate(value if format.roles else (), 1):
+            key = next(iter(like[0]))
+            side = item.get(key) if isinstance(item, dict) else item
+            if side not in format.roles:
+                among = ", ".join(format.roles)
+                return f"message {number}: `{key}` must be one of {among}; it is {side!r:.40}"
+    return ""
 
 
 def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:

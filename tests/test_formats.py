@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ftc.runtime.formats import FORMATS, instructions
+from ftc.compiler.formats import misfit
+from ftc.runtime.formats import FORMATS, conversations, instructions
 from ftc.runtime.rows import Content, Conversation, Dropped, Preference, Tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +46,19 @@ def test_every_format_has_cases_of_each_kind():
     read = [param.values[0]["format"] for param in READ] + ["msagent", "preference"] * 2  # below
     assert {name for name in FORMATS if read.count(name) < 2} == set()
     assert set(FORMATS) == {param.values[0]["format"] for param in pick("error")}
+
+
+def test_the_compiler_knows_who_may_speak():
+    roles = {name: tuple(entry["roles"]) for name, entry in TABLE.items() if "roles" in entry}
+    assert roles.pop("messages") == (*conversations.ROLES, "function")
+    assert roles.pop("sharegpt") == tuple(conversations.SHAREGPT)
+    assert roles == {"wizardlm": ("human", "gpt"), "llava": ("human", "gpt")}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_what_the_runtime_reads_fits_for_the_compiler(case: dict):
+    whole = {**dict.fromkeys(TABLE[case["format"]]["columns"]), **case["row"]}
+    assert misfit(case["format"], whole) == "" or case["row"].get("conversation") == []
 
 
 @pytest.mark.parametrize("case", READ)
