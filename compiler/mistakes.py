@@ -128,8 +128,12 @@ class Refusal:
         line = self.text.count("\n", 0, old.key[0] if old.key else 0) + 1
         is_list = old.newest() is not old
         hint = "keep one of the two"
+        if old.value and self.text[old.value[0]] == "{":
+            hint = f"write it between the braces of line {line}"
         if header and whole and not old.value:
             hint = f"keep one `[{name}]`, or write `[[{name}]]` each time for a list of tables"
+            if not self.text.split("\n")[line - 1].lstrip().startswith("["):
+                hint = f"write what stands in line {line} below `[{name}]`, without `{name}.`"
             if header == "[" and not is_list:
                 message = f"the table `[{name}]` is defined twice, first on line {line}"
                 return Fault(message, start, end, hint, "duplicate-table")

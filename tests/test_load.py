@@ -37,7 +37,7 @@ ERRORS = r'''
     hint: keep one of the two
 'a = {x = 1}\na.y = 2'
     2:1-2 duplicate-key: `a` is already a value, from line 1
-    hint: keep one of the two
+    hint: write it between the braces of line 1
 '[a.b]\n[a]\nb.c = 1'
     3:1-2 duplicate-key: `b` is already a table, from line 1
     hint: keep one of the two
@@ -227,6 +227,9 @@ ERRORS = r'''
 'x = 1\r\ny = 2\rz = 3'
     2:6-7 syntax: the character U+000D must not stand here
     hint: remove it; in a string write `\u000D`
+'m.a = 1\n[m]\nb = 2'
+    2:2-3 duplicate-table: the table `[m]` is defined twice, first on line 1
+    hint: write what stands in line 1 below `[m]`, without `m.`
 'x = 1__0'
     1:5-9 syntax: `1__0` is not a TOML value
     hint: write `1_0`
