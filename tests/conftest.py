@@ -160,3 +160,18 @@ def compiled(tmp_path, tiny_model):
         return Run(tmp_path / name)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch) -> Path:
+    """An empty working directory, with a cache of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FTC_CACHE", str(tmp_path / "cache"))
+    return tmp_path

@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner
 from ftc.compiler import compile_document
 from ftc.compiler.cli import main
-from ftc.compiler.load import Document
+from ftc.compiler.load import Document, SpecSyntaxError
 from ftc.compiler.render import Files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,3 +199,9 @@ def ftc(*arguments: object, exit_code: int = 0) -> Any:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="ftc")
     assert result.exit_code == exit_code, (result.output, result.exception)
     return result
+
+
+def told(error: SpecSyntaxError) -> str:
+    span = error.span
+    place = f"{span.line}:{span.column}-{span.end_column}"
+    return f"    {place} {error.kind}: {error.message}\n    hint: {error.hint}"

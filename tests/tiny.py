@@ -90,3 +90,12 @@ def make(folder: Path, **settings: object) -> None:
         "pad_token_id": 0,
     }
     LlamaForCausalLM(LlamaConfig(**{**defaults, **settings})).save_pretrained(folder)
+
+
+def write_lines(name: str, rows: list) -> None:
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def talk(answer: str, question: str = "the model") -> dict:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"messages": turns}
