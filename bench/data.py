@@ -17,12 +17,12 @@ import os
 import resource
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from common import alpaca_rows, memory
 
 ROWS, MAX_SEQ_LENGTH, PROCESSES, SEED = 50_000, 1024, 2, 0
 HERE = Path(__file__).resolve().parent
@@ -70,15 +70,7 @@ def write_rows(folder: Path, count: int, gigabytes: float | None) -> None:
 
     `gigabytes`, if given, says how many, and not `count`.
     """
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary"]
-    subprocess.run(
-        [*command, "llamafactory", "--dest", str(folder), "llamafactory==0.9.5"], check=True
-    )
-    with tarfile.open(next(folder.glob("llamafactory-*.tar.gz"))) as sdist:
-        member = next(m for m in sdist.getmembers() if m.name.endswith("/alpaca_en_demo.json"))
-        file = sdist.extractfile(member)
-        assert file is not None
-        alpaca = json.load(file)
+    alpaca = alpaca_rows(folder)
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as out:
         for number in itertools.count():
             if out.tell() >= gigabytes * 1e9 if gigabytes else number == count:
@@ -230,21 +222,6 @@ def measure(name: str, python: str, folder: Path) -> dict:
             if process.returncode:
                 sys.exit(f"{name} failed:\n{said[-2000:]}{log.read().decode()[-3000:]}")
     return {**json.loads(said.strip().splitlines()[-1]), "peak memory": peak, "own": own}
-
-
-def memory(pid: int, kind: str) -> int:
-    """The proportional set size of a process and all below it, in bytes: shared pages count once."""
-    total = 0
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith(kind):
-                total += int(line.split()[1]) * 1024
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                total += memory(int(child), kind)
-    except OSError:  # it has ended
-        pass
-    return total
 
 
 def show_large(run: dict, file: Path) -> None:

@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 
 from .architectures import make
+from .specs import ROOT
 from .test_architectures import OFTEN
 
 IDS = torch.arange(40)[None] * 7 % 64
@@ -97,3 +98,10 @@ def test_no_token_no_loss():
 
 def test_every_plain_head_is_compared():
     assert set(OFTEN) >= PLAIN_HEADS
+
+
+def test_the_page_about_it_is_true():
+    page = (ROOT / "docs/fused.md").read_text("utf-8")
+    assert ", ".join(sorted(PLAIN_HEADS)) in page
+    shown = page.split("```python\n")[1].split("```")[0]
+    assert shown in (ROOT / "tests/golden/quickstart/run/train.py").read_text("utf-8")
