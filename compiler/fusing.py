@@ -29,6 +29,8 @@ PLAIN_HEADS = {
     "smollm3",
     "starcoder2",
 }
+# Model types whose MLPs are down(silu(gate(x)) * up(x)) in three layers, compared there, too.
+GATED_MLPS = {"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"}
 # Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
 LIGER = {
     "deepseek_v2",
@@ -75,6 +77,9 @@ def fused(spec: Spec, facts: Facts) -> Value[list[str]] | None:
     ):
         names.append("lora")
         reasons.append("adapters on whole weights")
+        if kind in GATED_MLPS and not method.dropout and _adapts_mlps(method):
+            names.append("lora_mlp")
+            reasons.append(f"all of a {kind}'s MLP adapted")
     return derived(names, ", ".join(reasons)) if names else None
 
 
@@ -85,3 +90,10 @@ def _wraps_head(spec: Spec) -> bool:
         return False
     listed = method.target_modules if isinstance(method.target_modules, list) else []
     return any(name.rpartition(".")[2] in EMBEDDINGS for name in [*listed, *method.modules_to_save])
+
+
+def _adapts_mlps(method: Lora) -> bool:
+    """Whether all three layers of the MLPs get an adapter."""
+    three = {"gate_proj", "up_proj", "down_proj"}
+    listed = three <= set(method.target_modules) or method.target_modules == "all-linear"
+    return listed and not three & {name.rpartition(".")[2] for name in method.exclude_modules}

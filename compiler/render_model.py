@@ -76,6 +76,7 @@ def checks_names(plan: Plan) -> bool:
 SWAPS = {
     "linear_cross_entropy": "fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time",
     "lora": "fused.lora(model)  # adapters are added in place",
+    "lora_mlp": "fused.lora_mlp(model)  # an MLP is one function, which keeps half as much",
 }
 
 

@@ -6,11 +6,11 @@ No class and no file of transformers or PEFT is changed: a module of the one mod
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora import Linear
-from torch.nn.functional import linear, log_softmax
+from torch.nn.functional import linear, log_softmax, silu
 
 # So many logits are held at once, in float32 64 MiB: they fit a processor's last cache, nearly.
 LOGITS_AT_ONCE = 2**24
@@ -103,25 +103,82 @@ def lora(model: torch.nn.Module) -> None:
     Left as PEFT has them: other kinds of layers, quantized ones, and those with a trained bias.
     """
     for module in model.modules():
-        if isinstance(module, Linear) and type(module.get_base_layer()) is torch.nn.Linear:
-            frozen = not any(p.requires_grad for p in module.get_base_layer().parameters())
-            (name,) = module.active_adapters
-            if frozen and not module.lora_variant and module.lora_B[name].bias is None:
-                module.forward = _adapted(module, name)
+        if _swappable(module):
+            module.forward = _adapted_linear(module)
 
 
-def _adapted(module: Any, name: str) -> Any:
-    base, scaling, plain = module.get_base_layer(), module.scaling[name], module.forward
+def lora_mlp(model: torch.nn.Module) -> None:
+    """Each gated MLP whose three layers have adapters becomes one function, which keeps less.
+
+    The MLP must be down(silu(gate(x)) * up(x)), without biases or dropout of the adapters.
+    """
+    for module in model.modules():
+        layers: list[Any] = [
+            getattr(module, f"{name}_proj", None) for name in ("gate", "up", "down")
+        ]
+        if all(_swappable(layer) and layer.base_layer.bias is None for layer in layers):
+            module.forward = _adapted_mlp(module.forward, layers)
+
+
+def _swappable(module: Any) -> bool:
+    if not isinstance(module, Linear) or type(module.get_base_layer()) is not torch.nn.Linear:
+        return False
+    frozen = not any(p.requires_grad for p in module.get_base_layer().parameters())
+    (name,) = module.active_adapters
+    return frozen and not module.lora_variant and module.lora_B[name].bias is None
+
+
+class Adapter(NamedTuple):
+    """scaling * x A' B'. a: (rank, in); b: (out, rank)."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scaling: float
+
+    def add(self, output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Adds it to `output`, (T, out), in place; gives x A', which the backward pass needs."""
+        low = x @ self.a.T.to(x.dtype)
+        output.addmm_(low, self.b.T.to(x.dtype), alpha=self.scaling)
+        return low
+
+    def backward(
+        self, gradient: torch.Tensor, x: torch.Tensor, low: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The gradients of x A', of a and of b."""
+        of_low = (gradient @ self.b.to(gradient.dtype)).mul_(self.scaling)
+        of_b = (gradient.T @ low).to(self.b.dtype).mul_(self.scaling)
+        return of_low, (of_low.T @ x).to(self.a.dtype), of_b
+
+
+def _adapter(module: Any) -> Adapter:
+    (name,) = module.active_adapters
+    return Adapter(module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
+
+
+def _adapted_linear(module: Any) -> Any:
+    base, plain, (name,) = module.get_base_layer(), module.forward, module.active_adapters
     dropout = getattr(module.lora_dropout[name], "p", 0.0)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         if module.merged or module.disable_adapters:
             return plain(x)
-        a, b = module.lora_A[name].weight, module.lora_B[name].weight
         rate = dropout if module.training else 0.0
         flat = x.reshape(-1, x.shape[-1])
-        output = LoraLinear.apply(flat, base.weight, base.bias, a, b, scaling, rate)
+        output = LoraLinear.apply(flat, base.weight, base.bias, *_adapter(module), rate)
         return output.view(*x.shape[:-1], -1)  # pyright: ignore
+
+    return forward
+
+
+def _adapted_mlp(plain: Any, layers: list[Any]) -> Any:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        if any(layer.merged or layer.disable_adapters for layer in layers):
+            return plain(x)
+        flat = x.reshape(-1, x.shape[-1])
+        parts = [
+            part for layer in layers for part in (layer.get_base_layer().weight, *_adapter(layer))
+        ]
+        return LoraMlp.apply(flat, *parts).view_as(x)  # pyright: ignore
 
     return forward
 
@@ -129,9 +186,8 @@ def _adapted(module: Any, name: str) -> Any:
 class LoraLinear(torch.autograd.Function):
     """x W' + bias + scaling * drop(x) A' B', the base's W and bias being frozen.
 
-    x: (T, in); weight: (out, in); a: (rank, in); b: (out, rank). The adapter's part is added in place,
-    forwards to the output and backwards to x's gradient, and its small matrices are scaled and cast
-    instead of the large activations.
+    x: (T, in); weight: (out, in). The adapter's part is added in place, forwards to the output and
+    backwards to x's gradient, and its small matrices are scaled and cast instead of the activations.
     """
 
     @staticmethod
@@ -146,25 +202,76 @@ class LoraLinear(torch.autograd.Function):
         rate: float,
     ) -> torch.Tensor:
         dropped, kept = torch.native_dropout(x, rate, True) if rate else (x, None)
-        low = dropped @ a.T.to(x.dtype)
+        output = linear(x, weight, bias)
+        low = Adapter(a, b, scaling).add(output, dropped)
         ctx.save_for_backward(dropped, kept, weight, a, b, low)
         ctx.scaling, ctx.rate = scaling, rate
-        return linear(x, weight, bias).addmm_(low, b.T.to(x.dtype), alpha=scaling)
+        return output
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         dropped, kept, weight, a, b, low = ctx.saved_tensors
-        of_low = (gradient @ b.to(gradient.dtype)).mul_(ctx.scaling)
-        of_a = (of_low.T @ dropped).to(a.dtype)
-        of_b = (gradient.T @ low).to(b.dtype).mul_(ctx.scaling)
+        of_low, of_a, of_b = Adapter(a, b, ctx.scaling).backward(gradient, dropped, low)
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = gradient @ weight
             if kept is None:
                 of_x.addmm_(of_low, a.to(gradient.dtype))
             else:
-                through = of_low @ a.to(gradient.dtype)
-                of_x += through * kept * (1 / (1 - ctx.rate))
+                of_x += (of_low @ a.to(gradient.dtype)) * kept * (1 / (1 - ctx.rate))
         return of_x, None, None, of_a, of_b, None, None
+
+
+class LoraMlp(torch.autograd.Function):
+    """down(silu(gate(x)) * up(x)), each of the three a frozen weight with an adapter.
+
+    x: (T, width). Of the four (T, inner) tensors that autograd would keep two are kept, gate(x) and
+    up(x); the others are computed anew, which costs no product of matrices.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *parts: Any) -> torch.Tensor:
+        weights, adapters = _three(parts)
+        outputs, lows = [], []
+        for weight, adapter in zip(weights[:2], adapters[:2], strict=True):
+            outputs.append(linear(x, weight))
+            lows.append(adapter.add(outputs[-1], x))
+        inner = silu(outputs[0]).mul_(outputs[1])
+        output = linear(inner, weights[2])
+        lows.append(adapters[2].add(output, inner))
+        tensors = [part for part in parts if isinstance(part, torch.Tensor)]
+        ctx.save_for_backward(x, *outputs, *lows, *tensors)
+        ctx.scalings = [adapter.scaling for adapter in adapters]
+        return output
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        x, gate, up, low_gate, low_up, low_down, *tensors = ctx.saved_tensors
+        weights = tensors[::3]
+        adapters = [
+            Adapter(a, b, scaling)
+            for a, b, scaling in zip(tensors[1::3], tensors[2::3], ctx.scalings, strict=True)
+        ]
+        active = silu(gate)
+        of_low, *of_down = adapters[2].backward(gradient, active * up, low_down)
+        of_inner = (gradient @ weights[2]).addmm_(of_low, adapters[2].a.to(gradient.dtype))
+        of_up = active.mul_(of_inner)
+        of_gate = torch.ops.aten.silu_backward(of_inner.mul_(up), gate)
+        of_x = torch.zeros_like(x)
+        given: list[torch.Tensor | None] = []
+        for of_output, low, weight, adapter in zip(
+            (of_gate, of_up), (low_gate, low_up), weights[:2], adapters[:2], strict=True
+        ):
+            of_low, of_a, of_b = adapter.backward(of_output, x, low)
+            of_x.addmm_(of_output, weight).addmm_(of_low, adapter.a.to(gradient.dtype))
+            given += [None, of_a, of_b, None]
+        return of_x, *given, None, *of_down, None
+
+
+def _three(parts: tuple[Any, ...]) -> tuple[list[torch.Tensor], list[Adapter]]:
+    """(weight, a, b, scaling) for gate, up and down -> their weights, their adapters."""
+    return list(parts[::4]), [Adapter(*parts[n + 1 : n + 4]) for n in (0, 4, 8)]
