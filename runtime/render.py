@@ -51,6 +51,8 @@ class Renderer:
     def __call__(self, conversation: Conversation, row: str) -> Rendered:
         messages = [
             {k: v for k, v in message.items() if k != "loss" and v is not None}
+            if len(message) > 2
+            else message
             for message in conversation.messages
         ]
         clean = Conversation(messages, conversation.tools)

@@ -4,6 +4,7 @@ What a row becomes is a function of the row and of the `Settings` alone, so chun
 nothing.
 """
 
+import gc
 import hashlib
 import os
 import re
@@ -106,7 +107,8 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
     parallelism = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each process has its own processor
     try:
-        # Forked, so that nothing is imported or copied again.
+        # Forked, so that nothing is imported or copied again, and nothing there is looked through for garbage.
+        gc.freeze()
         fork = get_context("fork")
         with ProcessPoolExecutor(processes, fork, signal.signal, IGNORE_CTRL_C) as pool:
             under_way: deque = deque()
@@ -123,6 +125,7 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
             "close other programs, or train where there is more memory",
         ) from None
     finally:
+        gc.unfreeze()
         if parallelism is None:
             del os.environ["TOKENIZERS_PARALLELISM"]
         else:

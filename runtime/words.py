@@ -84,14 +84,14 @@ class Words:
 
     def _cut(self, pieces: list[str]) -> bytes:
         """The ids of pieces that a space stands between."""
-        first, last = pieces[0], pieces.pop()
+        last = pieces.pop()
         if not pieces:
             return self.pieces[last]
+        first = pieces.pop(0)
         if not first or first[-1].isspace() or not last or last[0].isspace():
             raise KeyError
-        pieces[0], last = self.pieces[first], self.pieces[f" {last}"]
-        pieces[1:] = map(self.spaced.__getitem__, pieces[1:])
-        return b"".join(pieces) + last
+        between = b"".join(map(self.spaced.__getitem__, pieces))
+        return self.pieces[first] + between + self.pieces[f" {last}"]
 
     def _known(self, text: str) -> bool:
         """Whether each of the text's characters is of the same class for the tokenizer and for `regex`.

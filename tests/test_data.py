@@ -121,7 +121,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert "data/rows.jsonl: error[too-many-dropped]: " in refused.stderr
-    Path("rows.jsonl").write_text('{"messages": [{"role": "user", "content": "x"}, {}]}\n')
+    Path("rows.jsonl").write_text('{"messages": [{"role": "assistant", "content": 3}]}\n')
     broken = check("--format", "json")
     assert broken.returncode == 2 and "data/rows.jsonl:1: error[bad-row]" in broken.stderr
     assert "Traceback" not in broken.stderr and json.loads(broken.stdout) == []

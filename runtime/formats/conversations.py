@@ -30,7 +30,10 @@ def messages(row: Row) -> Conversation:
 
 def message(item: Row, where: str = "") -> Message:
     """One message, with the keys that a chat template reads; an unset one (None) is left out."""
-    role = "tool" if item.get("role") == "function" else item.get("role")
+    role = item.get("role")
+    if len(item) == 2 and role in ROLES and isinstance(item.get("content"), str):
+        return {**item}  # most are like this
+    role = "tool" if role == "function" else role
     if role not in ROLES:
         raise ValueError(f"{where}`role` must be one of {', '.join(ROLES)}; it is {role!r:.40}")
     calls = tool_calls(item.get("tool_calls") or item.get("function_call"), where)
