@@ -95,7 +95,6 @@ def _asks(ask: Callable[..., Any]) -> Callable[..., Any]:
     return question
 
 
-CHANGES = ("strip", "lstrip", "rstrip")
 QUESTIONS: dict[str, Callable[..., Any]] = {
     "__bool__": bool,
     "__contains__": str.__contains__,
@@ -104,13 +103,13 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "startswith": str.startswith,
     "endswith": str.endswith,
 }
-KEPT = {"__new__", "__str__", "__add__", "__getattribute__", "__setattr__", "__class__", "__doc__"}
-for _name in {*dir(str), "__radd__"} - KEPT - {"__radd__", "__init__", "__init_subclass__"}:
-    setattr(_Text, _name, _refuses)
-for _name in CHANGES:
-    setattr(_Text, _name, _changes(_name))
-for _name, _ask in QUESTIONS.items():
-    setattr(_Text, _name, _asks(_ask))
+KEPT = {"__new__", "__init__", "__init_subclass__", "__class__", "__doc__", "__str__", "__add__"}
+KEPT |= {"__getattribute__", "__setattr__"}
+METHODS: dict[str, Callable[..., Any]] = dict.fromkeys(set(dir(str)) - KEPT, _refuses)
+METHODS |= {name: _changes(name) for name in ("strip", "lstrip", "rstrip")}
+METHODS |= {name: _asks(ask) for name, ask in QUESTIONS.items()}
+for _name, _method in METHODS.items():
+    setattr(_Text, _name, _method)
 
 
 def _joined(pieces: Iterable[Any]) -> str:

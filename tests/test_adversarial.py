@@ -12,7 +12,7 @@ from tokenizers import pre_tokenizers as pre
 from transformers import PreTrainedTokenizerFast
 
 from .test_chat_templates import ENDS
-from .test_data import LLAMA3
+from .test_words import LLAMA3
 
 TEXTS = [
     "plain, don't WE'LL 3.14 1234567",
