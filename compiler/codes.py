@@ -121,6 +121,7 @@ RUN: dict[str, str] = {
     "tracker-not-installed": "A tracker that the spec names is not installed, so nothing would reach it.",
     "tracker-without-address": "A tracker is to send, and no environment variable says where to.",
     "samples-not-isolated": "The architecture lets samples that share a row see each other.",
+    "rows-not-shared": "With this architecture, processes can't share a sequence.",
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",

@@ -131,7 +131,10 @@ class DataPlan(NamedTuple):
 
 
 class BatchPlan(NamedTuple):
+    """`data_parallel_size`: set where several processes share a sequence."""
+
     world_size: Value[int]
+    data_parallel_size: Value[int] | None
     micro_batch_size: Value[int]
     gradient_accumulation_steps: Value[int]
     global_batch_size: Value[int]
@@ -182,6 +185,7 @@ class HardwarePlan(NamedTuple):
 
 class ParallelPlan(NamedTuple):
     zero_stage: Value[int]
+    sequence_parallel_size: Value[int] | None
     offload_optimizer: Value[bool]
     offload_params: Value[bool]
 

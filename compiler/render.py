@@ -121,6 +121,11 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["model"] = part(f"model_{plan.method.kind.value}")
     parts["zero3"] = part("zero3") if plan.parallel.zero_stage.value == 3 else ""
     parts["load"] = _load(plan)
+    shared = plan.parallel.sequence_parallel_size is not None
+    parts["ranks"] = "DATA_PARALLEL_SIZE" if shared else "WORLD_SIZE"
+    share = f"loss_sum * {parts['ranks']} / batch.num_supervised"
+    parts["backward"] = quote.call("engine.backward", [share, "scale_wrt_gas=False"], indent=12)
+    parts["turn"] = "rank // SEQUENCE_PARALLEL_SIZE" if shared else "rank"
     parts["weighted"] = any(source.weight for source in plan.data.train)
     parts["shares_rows"] = _shares_rows(plan)
     parts["sequences"] = part("sequences_packed" if plan.data.packing.value else "sequences_single")
@@ -214,8 +219,11 @@ def _shares_rows(plan: Plan) -> bool:
 
 def _batch_words(plan: Plan) -> str:
     batch = plan.batch
+    shared, groups = plan.parallel.sequence_parallel_size, batch.data_parallel_size
     factors = [
-        plural(batch.world_size.value, "process", "processes"),
+        f"{plural(groups.value, 'group')} of {shared.value} processes"
+        if groups and shared
+        else plural(batch.world_size.value, "process", "processes"),
         f"{batch.micro_batch_size.value} a micro-batch",
         f"{batch.gradient_accumulation_steps.value} accumulated",
     ]
@@ -247,6 +255,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["models"] if plan.model.package else []
     runtime += ["optimizers"] if kind == "muon" else []
     runtime += ["quantized"] if packs(plan) else []
+    runtime += ["sequence_parallel"] if plan.parallel.sequence_parallel_size else []
     runtime += ["rope"] if plan.model.rope_scaling else []
     runtime += ["samples"] if plan.samples else []
     runtime += ["trackers"] if plan.tracking else []
@@ -295,6 +304,7 @@ def _numbers(plan: Plan) -> list[dict[str, str]]:
         ("processes", plan.batch.world_size),
         ("accumulated micro-batches", plan.batch.gradient_accumulation_steps),
         ("ZeRO stage", plan.parallel.zero_stage),
+        ("processes that share a sequence", plan.parallel.sequence_parallel_size),
         ("epochs", plan.train.num_epochs),
         ("steps", plan.train.max_steps),
         ("peak learning rate", plan.optim.learning_rate),

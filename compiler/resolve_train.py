@@ -15,11 +15,14 @@ def batch_plan(spec: Spec, take: Taker) -> p.BatchPlan:
     nodes, devices = spec.hardware.nodes, spec.hardware.devices_per_node
     world = nodes * devices
     total, micro = spec.train.global_batch_size, spec.train.micro_batch_size
+    shared = spec.parallel.sequence_parallel_size
+    groups = world // shared
     return p.BatchPlan(
         world_size=derived(world, f"{nodes} x {devices}"),
+        data_parallel_size=derived(groups, f"{world} / {shared}") if shared > 1 else None,
         micro_batch_size=take("train.micro_batch_size"),
         gradient_accumulation_steps=derived(
-            total // (world * micro), f"{total} / ({world} x {micro})"
+            total // (groups * micro), f"{total} / ({groups} x {micro})"
         ),
         global_batch_size=take("train.global_batch_size"),
     )
@@ -98,6 +101,9 @@ def parallel_plan(spec: Spec, take: Taker) -> p.ParallelPlan:
             stage = derived(0, "one CPU process")
     return p.ParallelPlan(
         zero_stage=stage,
+        sequence_parallel_size=take("parallel.sequence_parallel_size")
+        if spec.parallel.sequence_parallel_size > 1
+        else None,
         offload_optimizer=take("parallel.offload_optimizer"),
         offload_params=take("parallel.offload_params"),
     )

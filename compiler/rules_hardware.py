@@ -18,14 +18,17 @@ DEVICE: KeyPath = ("hardware", "device")
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
 DTYPE: KeyPath = ("model", "dtype")
 STAGE: KeyPath = ("parallel", "zero_stage")
+SHARED: KeyPath = ("parallel", "sequence_parallel_size")
 
 
 def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """global_batch_size = devices x micro_batch_size x accumulation, all of them whole."""
     nodes, devices = spec.hardware.nodes, spec.hardware.devices_per_node
     micro, total = spec.train.micro_batch_size, spec.train.global_batch_size
-    world, unit = nodes * devices, nodes * devices * micro
-    if total % unit == 0:
+    shared = spec.parallel.sequence_parallel_size
+    world = nodes * devices // shared  # groups, each with sequences of its own
+    unit = world * micro
+    if nodes * devices % shared or total % unit == 0:
         return
     sizes = [str(size) for size in (total // unit * unit, (total // unit + 1) * unit) if size]
     hints = [f"set train.global_batch_size to {' or '.join(sizes)}"]
@@ -37,6 +40,7 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         (("train", "micro_batch_size"), f"micro_batch_size is {micro}"),
         (("hardware", "devices_per_node"), f"devices_per_node is {devices}"),
         (("hardware", "nodes"), f"nodes is {nodes}"),
+        *[(SHARED, f"{shared} devices share a sequence")] * (shared > 1),
     ]
     place = first_set(document, *(path for path, _ in keys))
     yield at(
@@ -45,7 +49,7 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         "batch-arithmetic",
         f"a global batch of {total} sequences can't be shared out evenly",
         on="value",
-        why=f"{_plural(world, 'device')} x {micro} a micro-batch = {unit} in each pass, "
+        why=f"{_plural(world, 'device' if shared == 1 else 'group')} x {micro} a micro-batch = {unit} in each pass, "
         f"and {total} is no multiple of {unit}",
         others=[(path, text) for path, text in keys if path != place],
         hints=hints,

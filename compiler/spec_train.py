@@ -163,6 +163,13 @@ class Parallel(Table, affects="placement"):
         help="ZeRO stage. Unset: 0 on one CPU process, 1 on one GPU, 2 on several devices.",
         changes="resumable",
     )
+    sequence_parallel_size: int = key(
+        1,
+        help="So many devices share each sequence, for sequences that are too long for one (Ulysses).",
+        unit="devices",
+        ge=1,
+        changes="resumable",
+    )
     offload_optimizer: bool = key(
         False, help="Keep the optimizer's state in the host's memory.", changes="resumable"
     )

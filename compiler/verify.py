@@ -59,7 +59,7 @@ def _ds_config(file: File, plan: Plan) -> str | None:
     product = (
         config["train_micro_batch_size_per_gpu"]
         * config["gradient_accumulation_steps"]
-        * plan.batch.world_size.value
+        * (plan.batch.data_parallel_size or plan.batch.world_size).value
     )
     if config["train_batch_size"] != product:
         return f"train_batch_size is {config['train_batch_size']}, the factors make {product}"

@@ -69,6 +69,7 @@ ELSEWHERE = {
     "hardware.nodes": "num_nodes nnodes",
     "hardware.devices_per_node": "devices gpus num_gpus nproc_per_node gpus_per_node",
     "parallel.zero_stage": "deepspeed zero stage zero_optimization",
+    "parallel.sequence_parallel_size": "sp_size sequence_parallel sequence_parallel_degree context_parallel_size",
     "parallel.offload_optimizer": "cpu_offload offload",
     "samples.prompts": "evaluation_inputs sample_prompts",
     "samples.every": "evaluation_freq every_n_steps",

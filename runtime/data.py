@@ -235,6 +235,10 @@ class Stream:
     def global_batch_size(self) -> int:
         return self.world_size * self.micro_batch_size * self.gradient_accumulation_steps
 
+    def turn(self, number: int) -> int:
+        """Which micro-batch of a step this rank takes as its `number`th."""
+        return self.rank + number * self.world_size
+
     def sequence(self, cursor: int) -> list[Sample]:
         """The samples of the sequence at a place in the stream."""
         epoch, place = divmod(cursor, len(self.sequences))
@@ -252,7 +256,7 @@ class Stream:
         sequences = [self.sequence(cursor) for cursor in cursors]
         everything = [sample for sequence in sequences for sample in sequence]
         size = self.micro_batch_size
-        turns = range(self.rank, self.global_batch_size // size, self.world_size)
+        turns = map(self.turn, range(self.gradient_accumulation_steps))
         return Step(
             [
                 batch([s for seq in sequences[t * size : (t + 1) * size] for s in seq], self.device)

@@ -50,8 +50,7 @@ def prove_isolation(
     Not every architecture passes on where samples end, and one with a recurrent state can't: it would
     train on rows that run into each other. Raises RunError if the logits differ by more than rounding.
     """
-    longest = np.argsort(-lengths_of(samples)[:1000])
-    first, second = (_beginning(samples[int(longest[n % len(longest)])]) for n in (0, 1))
+    first, second = beginnings(samples)
     training = engine.training
     engine.eval()
     with torch.no_grad():
@@ -70,7 +69,9 @@ def prove_isolation(
         )
 
 
-def _beginning(sample: Sample, longest: int = 64) -> Sample:
-    """Its first tokens, each of them predicted; at least two."""
-    ids = np.resize(sample.ids, max(2, min(longest, len(sample.ids))))
-    return Sample(ids, np.ones(len(ids), bool), sample.row)
+def beginnings(samples: Sequence[Sample], tokens: int = 64) -> list[Sample]:
+    """The first tokens of two long samples, each of them predicted; at least two of each."""
+    longest = np.argsort(-lengths_of(samples)[:1000])
+    found = [samples[int(longest[number % len(longest)])] for number in (0, 1)]
+    ids = [np.resize(s.ids, max(2, min(tokens, len(s.ids)))) for s in found]
+    return [Sample(own, np.ones(len(own), bool), s.row) for own, s in zip(ids, found, strict=True)]

@@ -75,9 +75,8 @@ class Guard:
         self.step, self.beat = step, now
 
     def _not_finite(self, step: int, losses: torch.Tensor) -> None:
-        rank, world_size = distributed.place()
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
-        mine = rows(self.stream, step, rank + bad[0] * world_size) if bad else []
+        mine = rows(self.stream, step, self.stream.turn(bad[0])) if bad else []
         found = [row for part in distributed.gather(mine) for row in part]
         raise RunError(
             "loss-not-finite",

@@ -72,12 +72,13 @@ def preview(folder: Path, number: int) -> Preview:
     samples = data.weigh(samples, train, plan["seed"])
     packed = plan["data.packing"]
     sequences = data.pack(samples, length) if packed else data.one_by_one(samples)
-    names = ("world_size", "micro_batch_size", "gradient_accumulation_steps")
+    names = ("micro_batch_size", "gradient_accumulation_steps")
     stream = data.Stream(
         samples,
         sequences,
         seed=plan["seed"],
         rank=0,
+        world_size=plan.get("batch.data_parallel_size") or plan["batch.world_size"],
         group_by_length=bool(plan.get("data.group_by_length")),
         **{name: plan[f"batch.{name}"] for name in names},
     )

@@ -129,6 +129,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "hardware.nodes": (1, 2, QLORA),
     "hardware.devices_per_node": (1, 2, QLORA),
     "parallel.zero_stage": (1, 2, FULL8),
+    "parallel.sequence_parallel_size": (1, 2, FULL8),
     "parallel.offload_optimizer": (False, True, FULL8),
     "parallel.offload_params": (False, True, merged(FULL8, {"parallel": {"zero_stage": 3}})),
     "samples.prompts": (["Hi"], ["Ho"], ASKS),

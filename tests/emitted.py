@@ -15,7 +15,7 @@ def begin(run, monkeypatch) -> SimpleNamespace:
     Among them `model`, `optimizer`, `tokenizer`, `train_set`, `sequences`, `stream`, `logits` and `losses`.
     """
     import deepspeed
-    from ftc.runtime import distributed, launch
+    from ftc.runtime import distributed, launch, sequence_parallel
 
     held = {}
 
@@ -27,6 +27,7 @@ def begin(run, monkeypatch) -> SimpleNamespace:
     monkeypatch.setattr(distributed, "start", lambda *_: 0)
     monkeypatch.setattr(launch, "prepare", lambda *_: None)
     monkeypatch.setattr(deepspeed, "initialize", initialize)
+    monkeypatch.setattr(sequence_parallel, "start", lambda *_: None)
     spec = importlib.util.spec_from_file_location("train", run.folder / "train.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)

@@ -137,6 +137,12 @@ SPECS: dict[str, dict[str, Any]] = {
             "deploy": {"api_key_env": "API_KEY", "model_name": 'it\'s "mine"'},
         },
     ),
+    "gpu8-shared": merged(
+        BASE,
+        GPU,
+        HUB,
+        {"hardware": {"devices_per_node": 8}, "parallel": {"sequence_parallel_size": 4}},
+    ),
     "nodes2-hub": merged(
         BASE,
         {

@@ -1,0 +1,94 @@
+"""Rules about sequences that several devices share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .architectures import INSTEAD
+from .diagnostics import Diagnostic, KeyPath, at
+from .facts import Facts
+from .load import Document
+from .spec import Spec
+
+SHARED: KeyPath = ("parallel", "sequence_parallel_size")
+
+
+def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The devices make up groups of the same size."""
+    shared, world = (
+        spec.parallel.sequence_parallel_size,
+        spec.hardware.nodes * spec.hardware.devices_per_node,
+    )
+    if world % shared:
+        sizes = [str(size) for size in range(2, world + 1) if world % size == 0]
+        yield at(
+            document,
+            SHARED,
+            "batch-arithmetic",
+            f"{world} device{'s' if world > 1 else ''} can't be split into groups of {shared}",
+            on="value",
+            others=[
+                (("hardware", key), f"{key} is {getattr(spec.hardware, key)}")
+                for key in ("nodes", "devices_per_node")
+            ],
+            hints=[
+                f"set it to {' or '.join(sizes)}" if sizes else "remove it",
+                "or set hardware.devices_per_node to a multiple of it",
+            ],
+        )
+
+
+def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Ulysses drops masks, so attention must be told by other means where samples end."""
+    if spec.parallel.sequence_parallel_size == 1:
+        return
+    kind = facts.architecture.model_type if facts.architecture else ""
+    wanted = spec.model.attention
+    noise = spec.method.neftune_noise_alpha
+    found: list[tuple[bool, KeyPath, str, str]] = [
+        (
+            wanted in ("sdpa", "eager"),
+            ("model", "attention"),
+            f"{wanted} attention",
+            'set attention = "auto"',
+        ),
+        (
+            wanted == "auto" and kind in INSTEAD,
+            ("model", "base"),
+            f"a {kind}, which runs {INSTEAD.get(kind)} attention,",
+            "choose another base",
+        ),
+    ]
+    for wrong, path, what, way in found:
+        if wrong:
+            yield at(
+                document,
+                path,
+                "attention-not-supported",
+                f"{what} can't run on sequences that devices share",
+                on="value",
+                why="DeepSpeed's Ulysses drops the mask that keeps samples of a row apart there",
+                others=[(SHARED, "sequence_parallel_size is set here")],
+                hints=[way, "or remove sequence_parallel_size"],
+            )
+    if spec.parallel.zero_stage == 3:
+        yield at(
+            document,
+            ("parallel", "zero_stage"),
+            "zero-stage",
+            "ZeRO stage 3 does not go with sequences that devices share",
+            why="DeepSpeed (0.19) takes the mean of gradients over all devices there, instead of over the "
+            "groups: they come out sequence_parallel_size times too small",
+            others=[(SHARED, "sequence_parallel_size is set here")],
+            hints=["set zero_stage = 2", "or remove sequence_parallel_size"],
+        )
+    if noise is not None:
+        yield at(
+            document,
+            ("method", "neftune_noise_alpha"),
+            "conflict",
+            "NEFTune does not go with sequences that devices share",
+            why="its noise depends on the length of a sample, of which a device has a part",
+            others=[(SHARED, "sequence_parallel_size is set here")],
+            hints=["remove neftune_noise_alpha", "or sequence_parallel_size"],
+        )

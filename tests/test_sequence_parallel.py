@@ -1,0 +1,89 @@
+"""Processes that share each sequence train what one process trains."""
+
+import pytest
+import torch
+from ftc.runtime import distributed
+
+from .emitted import begin
+from .test_executed import METHODS, NO_DROPOUT
+from .test_stop import edit
+
+SHARED = {"hardware.devices_per_node": "2", "parallel.sequence_parallel_size": "2"}
+
+
+def assert_same(run, alone):
+    for each in (alone, run):
+        each.launch()
+    records = [[r for r in each.records() if "loss" in r] for each in (alone, run)]
+    for value in ("loss", "grad_norm", "supervised_tokens", "tokens"):
+        ours, theirs = ([r[value] for r in each] for each in records)
+        assert ours == pytest.approx(theirs, rel=1e-5), value
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_slices_make_up_the_row(compiled, monkeypatch, size):
+    held = begin(compiled(**SHARED), monkeypatch)
+    whole = held.stream.step(0).micro_batches[0]
+    parts = []
+    for rank in range(size):
+        monkeypatch.setattr(distributed, "place", lambda rank=rank: (rank, size))
+        parts.append(held.sequence_parallel.share(whole, size))
+    assert len({part.input_ids.shape for part in parts}) == 1
+    ids = torch.cat([part.input_ids for part in parts], 1)
+    count = whole.input_ids.shape[1]
+    assert torch.equal(ids[:, :count], whole.input_ids) and ids.shape[1] - count < size
+    positions = torch.cat([part.position_ids for part in parts], 1)
+    assert torch.equal(positions[:, :count], whole.position_ids)
+    assert all(sum(part.lengths) == ids.shape[1] for part in parts)
+    width = parts[0].input_ids.shape[1]
+    places = torch.cat([part.predict_at + rank * width for rank, part in enumerate(parts)])
+    assert torch.equal(places, whole.predict_at)
+    assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
+
+
+@pytest.mark.executed
+def test_two_processes_that_share_rows_train_what_one_trains(compiled):
+    """And they validate, save and export what it does."""
+    keys = {**NO_DROPOUT, "data.validation_fraction": "0.15"}
+    run, alone = compiled(**keys, **SHARED), compiled("alone", **keys)
+    assert_same(run, alone)
+    losses = [r["validation_loss"] for r in run.records() if "validation_loss" in r]
+    assert losses == pytest.approx(
+        [r["validation_loss"] for r in alone.records() if "validation_loss" in r], rel=1e-5
+    )
+    assert "trained and re-loaded: largest difference" in run.bash("convert.sh").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method, stage", [("full", 0), ("lora", 1), ("qlora", 2)])
+def test_each_method_and_stage(compiled, method, stage):
+    keys = METHODS[method]
+    run = compiled(**keys, **SHARED, **{"parallel.zero_stage": str(stage)})
+    assert_same(run, compiled("alone", **keys))
+
+
+@pytest.mark.slow
+def test_two_groups_of_two(compiled):
+    keys = {**SHARED, "hardware.devices_per_node": "4"}
+    assert_same(compiled(**METHODS["full"], **keys), compiled("alone", **METHODS["full"]))
+
+
+@pytest.mark.slow
+def test_a_model_that_mixes_tokens_elsewhere_is_found_out(compiled):
+    run = compiled(**NO_DROPOUT, **SHARED)
+    slices = (
+        "    sequence_parallel.ALL_ATTENTION_FUNCTIONS['segment_sdpa'] = (\n"
+        "        lambda module, q, k, v, mask, **more: attention.segment_sdpa(module, q, k, v, mask)\n"
+        "    )\n"
+    )
+    edit(run, "    engine, optimizer, _, _ =", f"{slices}    engine, optimizer, _, _ =")
+    done = run.launch(check=False)
+    assert done.returncode == 2 and "error[rows-not-shared]" in done.stderr
+
+
+@pytest.mark.slow
+def test_heads_that_can_not_be_shared_are_told(compiled):
+    keys = {"hardware.devices_per_node": "3", "parallel.sequence_parallel_size": "3"}
+    done = compiled(**NO_DROPOUT, **keys).launch(check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "deepspeed refuses this: Attention head count 4 is not divisible" in done.stderr
