@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .diagnostics import nearest
 from .presets import resource
+from .tree import is_table
 from .unusable import Unusable
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def misfit(name: str, row: Row) -> str:
             return f"`{column}` must be {KINDS[type(like)]}; it is {kind}"
         for number, item in enumerate(value if format.roles else (), 1):
             key = next(iter(like[0]))
-            side = item.get(key) if isinstance(item, dict) else item
+            side = item.get(key) if is_table(item) else item
             if side not in format.roles:
                 among = ", ".join(format.roles)
                 return f"message {number}: `{key}` must be one of {among}; it is {side!r:.40}"

@@ -43,7 +43,7 @@ class Words:
         self.added = {content: _packed([id]) for content, id in added.items()}
         self.words = _Words(backend.model)
         self.pieces, self.spaced = _Pieces(self, ""), _Pieces(self, " ")
-        self.cuts = all(
+        self.cuts = not re.search(r"\(\?<|\\[bBAG]", pattern) and all(
             self.split(f"{a} {b}") == [*self.split(a), *self.split(f" {b}")]
             for a, b in product(SAMPLES, SAMPLES)
             if not (a[-1].isspace() or b[0].isspace())
