@@ -91,4 +91,12 @@ ADAPTED_EXPERTS = {
     *("longcat_flash", "mellum", "minimax", "minimax_m2", "mixtral", "olmoe", "qwen3_moe"),
     *("qwen3_next", "solar_open"),
 }
-EXPERT_NAMES = {"gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"}
+# The names of those layers, and of the router. Others that are named like mixtral's: minimax.
+EXPERT_LAYERS = {
+    kind: ("gate", "w1", "w2", "w3")
+    if kind in ("minimax", "minimax_m2", "mixtral")
+    else ("gate", "gate_proj", "up_proj", "down_proj")
+    for kind in ADAPTED_EXPERTS
+}
+# Layers of an expert that are one weight, by the names that they had.
+FUSED_EXPERTS = (("gate_proj", "up_proj"), ("w1", "w3"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from . import (
+    rules_experts,
     rules_hardware,
     rules_method,
     rules_model,
@@ -69,7 +70,8 @@ RULES: tuple[Rule, ...] = (
     rules_method.ranks_are_even,
     rules_method.dora_fits,
     rules_method.loraplus_fits,
-    rules_method.experts_fit,
+    rules_experts.experts_fit,
+    rules_experts.experts_go_in_pairs,
     rules_method.saved_or_adapted,
     rules_method.saved_is_trainable,
     rules_method.quantization_fits,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from .architectures import ADAPTED_EXPERTS, EXPERT_NAMES
+from .architectures import EXPERT_LAYERS
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import Facts
 from .load import Document
@@ -41,6 +41,7 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     if not isinstance(spec.method, Lora) or known is None or not known.modules:
         return
     leaves, linears = _leaves(known), list(known.linears or ())
+    linears += EXPERT_LAYERS.get(known.model_type, ()) if linears else ()
     for path, name in _named(spec.method):
         linear = path[1] == "target_modules" and "." not in name and bool(linears)
         if linear:
@@ -242,34 +243,6 @@ def dora_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
             others=[(("parallel", "zero_stage"), "zero_stage is 3")],
             hints=["set zero_stage = 2", "or remove use_dora"],
         )
-
-
-def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Adapters of experts, which are many layers in one weight, know no dropout and no DoRA (PEFT 0.21)."""
-    kind = facts.architecture.model_type if facts.architecture else None
-    method = spec.method
-    if not isinstance(method, Lora) or kind not in ADAPTED_EXPERTS:
-        return
-    targets = method.target_modules
-    leaves = {name.rpartition(".")[2] for name in targets if isinstance(targets, list)}
-    if targets != "all-linear" and not leaves & EXPERT_NAMES:
-        return
-    for key, wrong in (("dropout", method.dropout > 0), ("use_dora", method.use_dora)):
-        if wrong:
-            yield at(
-                document,
-                ("method", key),
-                "conflict",
-                f"`{key}` does not go with adapters on the experts of a {kind}",
-                why="PEFT adapts all experts of a layer as one weight, without "
-                + ("dropout" if key == "dropout" else "DoRA"),
-                others=[(("method", "target_modules"), "these take in the experts")],
-                hints=[
-                    f"remove {key}",
-                    "or leave the experts out: "
-                    'target_modules = ["q_proj", "k_proj", "v_proj", "o_proj"]',
-                ],
-            )
 
 
 def loraplus_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

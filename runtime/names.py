@@ -59,9 +59,20 @@ def check(model: Any, config: Any) -> None:
         "modules_to_save": config.modules_to_save,
     }
     for key, wanted in named.items():
+        experts = _experts(model) if key == "target_modules" else ()
         for name in sorted(wanted or ()):
+            if name in experts:
+                continue
             if not any(f".{module}".endswith(f".{name}") for module in modules):
                 raise _unknown(key, name, set(modules) if "." in name else leaves)
+
+
+def _experts(model: Any) -> set[str]:
+    """Names that PEFT takes for layers of experts, though they are parts of one weight: of transformers 4."""
+    from peft.utils import transformers_weight_conversion as conversion
+
+    family = conversion._MODEL_TO_CONVERSION_PATTERN.get(model.config.model_type)
+    return set(conversion._MOE_TARGET_MODULE_MAPPING.get(family, ()))
 
 
 def _unknown(key: str, name: str, names: set[str]) -> RunError:
