@@ -34,6 +34,9 @@ def segment_sdpa(
     """
     if query.shape[0] != 1 or attention_mask is not None or kwargs.get("softcap") is not None:
         raise ValueError("segment_sdpa takes one row, without padding or soft-capped scores")
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1 and query.device.type != "cpu":  # the fast kernel of older GPUs wants equal heads
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     parts = [query.shape[2]] if lengths is None or key.shape[2] != query.shape[2] else lengths
     keys, values = (key, value) if len(parts) == 1 else (key.split(parts, 2), value.split(parts, 2))
     if len(parts) == 1:
