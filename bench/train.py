@@ -45,7 +45,10 @@ LEVERS = {
             '        logits(model, batch).float(), batch.targets, reduction="none"\n    )',
         ),
     ],
-    "adapters in place": [("train.py", "    fused.lora(model)", "    # without")],
+    "adapters in place": [
+        ("train.py", "    fused.lora(model)", "    # without"),
+        ("train.py", "    fused.lora_mlp(model)", "    # without"),
+    ],
     "memory kept": [("launch.sh", "export MALLOC_MMAP_MAX_=0 MALLOC", "export NO_MALLOC")],
 }
 
@@ -345,7 +348,7 @@ def measure(name: str, python: str | None, folder: Path, steps: int) -> dict[str
     environment = {
         **os.environ, "HF_HOME": str(folder / "hf"), "FTC_CACHE": str(folder / "cache"),
         "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "DISABLE_VERSION_CHECK": "1",
-        "OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "passive",
+        "OMP_NUM_THREADS": str(THREADS),
     }  # fmt: skip
     command = ["bash", str(run / "launch.sh")]
     if python:

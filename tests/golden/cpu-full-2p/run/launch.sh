@@ -15,7 +15,7 @@ if ! python -c "import ftc.runtime" 2>/dev/null; then
     exit 2
 fi
 export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
-export OMP_WAIT_POLICY=passive # threads that wait don't spin: a second job slows this one gently
+export GOMP_SPINCOUNT=100000  # threads that wait spin for less than a millisecond: a second job slows this one gently
 # Memory that a step gave back is kept for the next one: a sixth of the time went into clearing it anew.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999
 
