@@ -87,7 +87,7 @@ def misfit(name: str, row: Row) -> str:
     for column in () if name in LOOSE else format.columns:
         value, like = row[column], format.example[column]
         if type(value) is not type(like):
-            kind = KINDS.get(type(value), "a number")
+            kind = KINDS.get(value.__class__, "a number")
             return f"`{column}` must be {KINDS[type(like)]}; it is {kind}"
         for number, item in enumerate(value if format.roles else (), 1):
             key = next(iter(like[0]))
