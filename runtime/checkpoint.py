@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 import xxhash
 
-from . import distributed, lock, shards, validation
+from . import clock, distributed, lock, shards, validation
 from .errors import RunError
 from .tokens import Sample
 
@@ -37,6 +37,7 @@ def steps(folder: Path = FOLDER) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
+@clock.apart
 def save(
     engine: Any,
     step: int,

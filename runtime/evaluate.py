@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from . import data, distributed, packing
+from .clock import apart
 from .errors import RunError
 from .sample_set import lengths_of
 from .tokens import Sample
@@ -13,6 +14,7 @@ from .tokens import Sample
 Forward = Callable[[torch.nn.Module, data.Batch], torch.Tensor]
 
 
+@apart
 def loss(
     engine: torch.nn.Module,
     forward: Forward,

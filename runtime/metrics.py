@@ -13,7 +13,7 @@ import torch
 from deepspeed.runtime.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from . import checkpoint, flops, lock
+from . import checkpoint, clock, flops, lock
 from .data import Step
 from .errors import RunError
 from .validation import Losses, lowest
@@ -39,7 +39,7 @@ class Log:
         self.total_steps, self.log_every = total_steps, log_every
         self.writes = torch.distributed.get_rank() == 0
         self.flops, self.peak = flops, None
-        self.time, self.since = time.perf_counter(), [0, 0, 0]  # tokens, supervised ones, FLOP
+        self.time, self.since = clock.training(), [0, 0, 0]  # tokens, supervised ones, FLOP
         self.may_overflow = False
         self.trackers: Sequence[Any] = ()  # see trackers.start
         self.bar: Any = None
@@ -81,7 +81,7 @@ class Log:
             self.bar.update()
         if done % self.log_every and done != self.total_steps:
             return
-        now = time.perf_counter()
+        now = clock.training()
         seconds, self.time = now - self.time, now
         speed, supervised_speed, flops_speed = (count / seconds for count in self.since)
         self.since = [0, 0, 0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .clock import apart
 from .exported import stops
 from .metrics import say
 
@@ -36,6 +37,7 @@ def answer(
     return tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
+@apart
 def write(
     model: Any,
     tokenizer: Any,

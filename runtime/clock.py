@@ -1,0 +1,28 @@
+"""Time of training alone: what evaluations, samples and checkpoints take is no throughput."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P, R = ParamSpec("P"), TypeVar("R")
+SPENT = {"apart": 0.0}  # seconds
+
+
+def apart(work: Callable[P, R]) -> Callable[P, R]:
+    """A function whose time does not count as training."""
+
+    @functools.wraps(work)
+    def timed(*arguments: P.args, **keywords: P.kwargs) -> R:
+        began = time.perf_counter()
+        try:
+            return work(*arguments, **keywords)
+        finally:
+            SPENT["apart"] += time.perf_counter() - began
+
+    return timed
+
+
+def training() -> float:
+    """Seconds of training so far; where they begin has no meaning."""
+    return time.perf_counter() - SPENT["apart"]
