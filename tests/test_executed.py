@@ -42,6 +42,7 @@ def test_each_method_trains_and_exports(compiled, method):
     assert (run.folder / "export/merged/chat_template.jinja").read_text() == template
 
 
+@pytest.mark.slow
 def test_an_adapter_is_not_merged_into_another_base(compiled, tmp_path, tiny_model):
     from safetensors.torch import load_file, save_file
 
@@ -57,9 +58,13 @@ def test_an_adapter_is_not_merged_into_another_base(compiled, tmp_path, tiny_mod
 
 
 @pytest.mark.parametrize(
-    "stage", [*(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1)), 2, 3]
+    "method, stage",
+    [
+        pytest.param(m, s, marks=[] if (m, s) in (("full", 2), ("lora", 3)) else [pytest.mark.slow])
+        for m in ("lora", "full")
+        for s in (0, 1, 2, 3)
+    ],
 )
-@pytest.mark.parametrize("method", ["lora", "full"])
 def test_two_processes_train_what_one_trains(compiled, method, stage):
     run = compiled(**METHODS[method], **TWO, **{"parallel.zero_stage": str(stage)})
     run.launch()
@@ -74,7 +79,7 @@ def test_qlora_in_two_processes(compiled):
     assert run.losses() == pytest.approx(PINNED["qlora"], rel=2e-5)
 
 
-@pytest.mark.parametrize("micro", [1, 8])
+@pytest.mark.parametrize("micro", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_the_split_into_micro_batches_changes_nothing(compiled, micro):
     run = compiled(**NO_DROPOUT, **{"train.micro_batch_size": str(micro)})
     run.launch()

@@ -130,6 +130,7 @@ def test_what_is_frozen_stays(compiled):
     assert stayed == frozen | {"lm_head.weight"}
 
 
+@pytest.mark.slow
 def test_evaluation_changes_nothing_in_the_training_of_a_4_bit_base(compiled):
     keys = {"method.kind": '"qlora"', "data.validation_fraction": "0.2"}
     plain = compiled("plain", **keys, **{"train.eval_every": "100"})

@@ -24,8 +24,14 @@ PINNED = {
 EXACT = {"adamw_8bit": 1e-4, "lion": 2e-5, "lion_8bit": 2e-4, "adafactor": 2e-5, "muon": 2e-5}
 
 
+QUICK = ("adamw_8bit", "muon")  # of one kind each with the others
+
+
 @pytest.mark.executed
-@pytest.mark.parametrize("optimizer", PINNED)
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(o, marks=[] if o in QUICK else [pytest.mark.slow]) for o in PINNED],
+)
 def test_an_optimizer_trains_and_resumes_exactly(compiled, optimizer):
     keys = {**FULL, "optim.optimizer": f'"{optimizer}"', "train.save_every": "4"}
     whole = compiled("whole", **keys)
