@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 # What a change of the key means for checkpoints that exist already.
 ResumeClass = Literal["resumable", "new run", "cosmetic"]
@@ -84,5 +84,14 @@ FORMS = {
     VARIABLE: 'the name of an environment variable, such as "API_KEY"',
 }
 
+
+def _whole(value: Any) -> Any:
+    """pydantic takes 4.0 for a 4 that is listed, and true for a 1."""
+    if type(value) is not int:
+        raise ValueError("not a whole number")
+    return value
+
+
+Whole = BeforeValidator(_whole)
 Text = Annotated[str, Field(min_length=1)]
 Line = Annotated[str, Field(pattern=LINE)]  # ends up in paths and in shell scripts

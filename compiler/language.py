@@ -138,7 +138,9 @@ def header(table: str) -> str:
 
 
 def literals(annotation: Any) -> list[Any]:
-    """The values that a type lists: of Literal["auto"] | bool they are "auto"."""
+    """The values that a type lists: of Literal["auto"] | bool they are "auto"; none are items of a list."""
+    if get_origin(annotation) in (list, tuple):
+        return []
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [value for argument in get_args(annotation) for value in literals(argument)]
@@ -203,6 +205,8 @@ def _alternatives(annotation: Any, form: bool) -> list[str]:
 def _plural(annotation: Any) -> str:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
+    if get_origin(annotation) is Literal:
+        return choice(_alternatives(annotation, False))
     return {str: "texts", float: "numbers", int: "whole numbers"}.get(annotation, "tables")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -34,6 +35,11 @@ def diagnose(text: str, error: ValueError | RecursionError) -> Fault:
         start = deep.start() if deep else 0
         message, hint = "lists or tables are nested too deeply", "a spec needs only a few levels"
         return Fault(message, start, start + 1, hint, "too-deep")
+    first = re.match(r"\{|<|(?:from|import) \w", text)
+    if first:
+        language = {"{": "JSON", "<": "XML"}.get(first[0], "Python")
+        message, hint = f"this is {language}, and a spec is TOML", "`ftc new` writes a first spec"
+        return Fault(message, *first.span(), hint)
     position = _POSITION.fullmatch(str(error))
     if not position:  # the one error tomllib lets through: Python's limit of 4300 digits for int()
         number = re.search(r"[0-9_]{4300,}", text)
@@ -224,6 +230,8 @@ class Refusal:
             sign, whole, point, fraction, exponent = number.groups("")
             fixed = f"{sign}{whole or 0}{point}{(fraction or 0) if point else ''}{exponent}"
             return Fault(message, start, end, f"write `{fixed}`")
+        if meant := _number_meant(word):
+            return Fault(message, start, end, meant)
         hint = _quoted(word) if nested else f"{self.key} = {_quoted(word)}"
         return Fault(f"the text `{word}` needs quotes", start, end, f"write `{hint}`")
 
@@ -239,6 +247,8 @@ class Refusal:
         hint = "text needs quotes, a comment a `#`, and the next key its own line"
         if thousands := re.match(r"(?:,[0-9]{3})+\b", self.rest):
             hint = f"write `{self.left}{thousands[0].replace(',', '')}`"
+        elif decimals := re.fullmatch(r",([0-9]+)", self.code):
+            hint = f"write `{self.left}.{decimals[1]}`"
         elif self.code in (",", ";"):
             hint = "remove it"
         return Fault(message, self.at, end, hint)
@@ -251,6 +261,16 @@ class Refusal:
             return Fault("a `,` must not stand before `}`", self.at, end, "remove it")
         hint = "a key has A-Z, a-z, 0-9, `_` and `-`, or is in quotes; a comment starts with `#`"
         return Fault(f"a key cannot start with `{found}`", self.at, end, hint)
+
+
+def _number_meant(word: str) -> str | None:
+    """How to write what is probably a number: `1e-4;`, `1e-4f`, a full-width digit, `1/10`."""
+    bare = unicodedata.normalize("NFKC", word).replace("\u2212", "-").rstrip(";fFlL")
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", bare):
+        return f"write `{bare}`"
+    if re.fullmatch(r"[0-9][0-9.eE]*[ (]*[-+*/][0-9.eE+*/() -]*", bare):
+        return "TOML does not calculate: write the number, such as 0.0001 or 1e-4"
+    return None
 
 
 def _quoted(text: str) -> str:

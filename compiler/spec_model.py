@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from .keys import MODULE, NITER, PATTERN, Line, Table, key, table
+from .keys import MODULE, NITER, PATTERN, Line, Table, Whole, key, table
 
 
 class RopeScaling(Table, affects="numerics"):
@@ -89,7 +89,9 @@ class Model(Table, affects="numerics"):
 class Quantization(Table, affects="numerics"):
     """[method.quantization]: how the frozen base is stored (bitsandbytes)."""
 
-    bits: Literal[4, 8] = key(4, help="Bits of a weight: 4 (QLoRA), or 8 (LLM.int8).")
+    bits: Annotated[Literal[4, 8], Whole] = key(
+        4, help="Bits of a weight: 4 (QLoRA), or 8 (LLM.int8)."
+    )
     type: Literal["nf4", "fp4"] = key("nf4", help="The 4-bit data type.")
     double_quant: bool = key(True, help="Quantize the 4-bit quantization constants, too.")
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from .keys import Line, Table, key
+from .keys import Line, Table, Whole, key
 
 Beta = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
@@ -158,7 +158,7 @@ class Hardware(Table, affects="placement"):
 class Parallel(Table, affects="placement"):
     """[parallel]: how DeepSpeed shares the training state among the devices."""
 
-    zero_stage: Literal[0, 1, 2, 3] | None = key(
+    zero_stage: Annotated[Literal[0, 1, 2, 3], Whole] | None = key(
         None,
         help="ZeRO stage. Unset: 0 on one CPU process, 1 on one GPU, 2 on several devices.",
         changes="resumable",
