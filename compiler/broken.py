@@ -24,14 +24,15 @@ def judge(document: Document) -> tuple[Spec, list[Diagnostic]]:
 
 
 def _refused(problems: dict[KeyPath, Diagnostic]) -> set[KeyPath]:
-    """The keys that can't be relied on. A list is refused as a whole with one of its items."""
+    """The keys and items that can't be relied on. A list with one of its items can't, as a whole."""
     refused: set[KeyPath] = set()
     for path, problem in problems.items():
         if problem.code == "unknown-key":
             refused |= {meant} if (meant := unknown_keys.meant(path)) else set()
+        refused.add(path)
         while path and isinstance(path[-1], int):
             path = path[:-1]
-        refused.add(path)
+            refused.add(path)
     return refused
 
 
@@ -40,9 +41,10 @@ def _what_is_left(
 ) -> T:
     """A table without what was refused; asking for that raises Refused."""
     values: dict[str, Any] = {}
+    rest: dict[str, dict[int, Any]] = {}  # see Table.each
     for name, field in model.model_fields.items():
         here = (*path, name)
-        if name not in data or here in refused:
+        if name not in data or (here in refused and not is_array(data[name])):
             continue
         value, models = data[name], list(models_in(field.annotation))
         if name == "method" and not path:
@@ -50,15 +52,19 @@ def _what_is_left(
             models = [method(kind)] if kind in METHODS else []
             if not models:
                 continue
-        if models and is_array(value):
-            values[name] = [
-                _what_is_left(models[0], item, (*here, number), refused)
+        if is_array(value):
+            items = {
+                number: _what_is_left(models[0], item, (*here, number), refused) if models else item
                 for number, item in enumerate(value)
-            ]
+                if (*here, number) not in refused
+            }
+            values[name] = list(items.values())
+            rest[f"{name}[]"] = items
         else:
             values[name] = _what_is_left(models[0], value, here, refused) if models else value
     table = model.model_construct(**values)  # the other keys have their defaults
     for name in model.model_fields:
         if (*path, name) in refused:
             vars(table).pop(name, None)
+    vars(table).update(rest)
     return table

@@ -109,7 +109,7 @@ def gather(spec: Spec, document: Document) -> Facts:
     formats: dict[tuple[str, int], RowFormat] = {}
     for group in ("train", "validation"):
         with suppress(Refused):
-            for index, source in enumerate(getattr(spec.data, group)):
+            for index, source in spec.data.each(group):
                 with suppress(Refused):
                     file, found, problem = look_up(source, ("data", group, index), document)
                     files |= {(group, index): file} if file else {}

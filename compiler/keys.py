@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .tree import is_array
 
 # What a change of the key means for checkpoints that exist already.
 ResumeClass = Literal["resumable", "new run", "cosmetic"]
@@ -57,6 +60,13 @@ class Table(BaseModel):
         """Makes `class Optim(Table, affects="numerics")` set AFFECTS."""
         super().__init_subclass__(**rest)
         cls.AFFECTS = affects or cls.AFFECTS
+
+    def each(self, name: str) -> Iterator[tuple[int, Any]]:
+        """Number and item of each in a list, but those that `validate` refused; none if it is no list."""
+        if f"{name}[]" in vars(self):
+            yield from vars(self)[f"{name}[]"].items()
+        elif is_array(value := getattr(self, name)):
+            yield from enumerate(value)
 
     if not TYPE_CHECKING:  # reached only for a key that `validate` left out of a broken spec
 

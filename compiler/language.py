@@ -103,6 +103,11 @@ def is_list(annotation: Any) -> bool:
     return next(_lists(annotation), None) is not None
 
 
+def is_fixed(annotation: Any) -> bool:
+    """Whether a list of the type has a length that is fixed."""
+    return any(get_origin(found) is tuple for found in _lists(annotation))
+
+
 def _lists(annotation: Any) -> Iterator[Any]:
     """The list types among the type and the members of the union that it is."""
     origin = get_origin(annotation)
@@ -137,6 +142,11 @@ def header(table: str) -> str:
     return f"[[{table}]]" if field and is_list(field.annotation) else f"[{table}]"
 
 
+def item_of(annotation: Any) -> Any:
+    """The type of a list's items, where the type, or a member of the union that it is, is a list."""
+    return get_args(next(_lists(annotation)))[0]
+
+
 def literals(annotation: Any) -> list[Any]:
     """The values that a type lists: of Literal["auto"] | bool they are "auto"; none are items of a list."""
     if get_origin(annotation) in (list, tuple):
@@ -153,7 +163,7 @@ def describe(field: FieldInfo, item: bool = False, form: bool = True) -> str:
     """
     annotation = field.annotation
     if item:
-        return choice(_alternatives(get_args(next(_lists(annotation)))[0], form))
+        return choice(_alternatives(item_of(annotation), form))
     forms = _forms(field.metadata) if form else []
     words = choice(forms or list(dict.fromkeys(_alternatives(annotation, form))))
     unit = str(extra(field).get("unit", ""))

@@ -13,7 +13,17 @@ from pydantic.fields import FieldInfo
 
 from .diagnostics import SECRET, KeyPath, guess, odd_letter
 from .keys import Table
-from .language import METHODS, choice, dotted, header, is_list, literals, models_in
+from .language import (
+    METHODS,
+    choice,
+    dotted,
+    header,
+    is_fixed,
+    is_list,
+    item_of,
+    literals,
+    models_in,
+)
 from .quote import toml
 
 # What others call the values that a key lists.
@@ -62,18 +72,20 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
         if is_list(field.annotation):
             return [f"write {title}, with two brackets, once for each of them"]
         return [f"write {title}, and its keys below it"]
-    words = [word for word in literals(field.annotation) if isinstance(word, str)]
+    item = isinstance(path[-1], int)
+    listed = literals(item_of(field.annotation) if item else field.annotation)
+    words = [word for word in listed if isinstance(word, str)]
     if isinstance(given, str) and words:
         meant = WORDS.get(given.lower())
         near = [f'did you mean "{meant}"?'] if meant in words else guess(given, words)
         if near:
             return [*near, *([odd] if (odd := odd_letter(given)) else [])]
-    name = "" if isinstance(path[-1], int) else f"{path[-1]} = "
+    name = "" if item else f"{path[-1]} = "
     for value, remark in _candidates(given):
-        if fits(field, [value] if isinstance(path[-1], int) else value):
+        if fits(field, [value] if item else value):
             return [f"write `{name}{toml(value)}`{remark}"]
     if not name:
-        return ["remove it from the list"]
+        return ["write another value" if is_fixed(field.annotation) else "remove it from the list"]
     if field.is_required():
         return [f"write {example(str(path[-1]), field)}"]
     default = f" for the default: {toml(field.default)}" if field.default is not None else ""
@@ -88,9 +100,8 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
         yield {"yes": True, "on": True, "no": False, "off": False}.get(given.lower()), ""
         yield "".join(c for c in given if c.isprintable()).strip(), ""
         yield re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-"), ""
+        yield re.sub(r"[^A-Za-z0-9.*?]+", "_", given).strip("_"), ""
         yield given.replace(" ", "").upper(), ""
-        if "*" not in given:
-            yield re.sub(r"[^A-Za-z0-9]+", "_", given).strip("_").upper(), ""
     elif isinstance(given, bool | int | float) and abs(given) < 1e15:  # not nan, either
         if isinstance(given, float) and given.is_integer():
             yield int(given), ", without a decimal point"

@@ -7,8 +7,6 @@ and `rules_sources`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from . import (
     rules_experts,
     rules_hardware,
@@ -20,12 +18,7 @@ from . import (
     rules_tracking,
     rules_training,
 )
-from .diagnostics import Diagnostic
-from .facts import Facts
-from .load import Document
-from .spec import Spec
-
-Rule = Callable[[Spec, Facts, Document], Iterator[Diagnostic]]
+from .rules_sources import Rule
 
 RULES: tuple[Rule, ...] = (
     rules_hardware.batch_divides,

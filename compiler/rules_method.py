@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from .architectures import EXPERT_LAYERS
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import Facts
+from .keys import Refused
 from .load import Document
 from .presets import Architecture
 from .spec import Spec
@@ -27,12 +29,12 @@ def _leaves(architecture: Architecture) -> list[str]:
 
 def _named(method: Lora) -> Iterator[tuple[KeyPath, str]]:
     """Each name of a module in [method], with its place."""
-    targets = method.target_modules if isinstance(method.target_modules, list) else []
-    lists = {"target_modules": targets, "exclude_modules": method.exclude_modules}
-    for key, names in {**lists, "modules_to_save": method.modules_to_save}.items():
-        yield from ((("method", key, index), name) for index, name in enumerate(names))
-    for index, pattern in enumerate(method.rank_pattern):
-        yield ("method", "rank_pattern", index, "module"), pattern.module
+    for key in ("target_modules", "exclude_modules", "modules_to_save"):
+        with suppress(Refused):
+            yield from ((("method", key, index), name) for index, name in method.each(key))
+    for index, pattern in method.each("rank_pattern"):
+        with suppress(Refused):
+            yield ("method", "rank_pattern", index, "module"), pattern.module
 
 
 def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -74,7 +76,7 @@ def patterns_match(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
         return
     names, frozen = known.names(), set[str]()
     ends = [end for name in names for end in _ends(name)]
-    for index, pattern in enumerate(spec.method.freeze):
+    for index, pattern in spec.method.each("freeze"):
         found = {name for name in names if _matches(name, pattern)}
         frozen |= found
         module = pattern.removesuffix(".weight").removesuffix(".bias")
@@ -87,7 +89,7 @@ def patterns_match(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
                 on="value",
                 hints=[*guess(pattern, ends), f"it has {', '.join(known.modules[:3])}, ..."],
             )
-    if names and frozen == set(names):
+    if names and spec.method.freeze and frozen == set(names):
         yield at(
             document,
             ("method", "freeze"),
@@ -112,7 +114,7 @@ def blocks_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     blocks = facts.architecture.num_layers if facts.architecture else None
     if not isinstance(spec.method, Lora) or blocks is None:
         return
-    for index, block in enumerate(spec.method.layers_to_transform):
+    for index, block in spec.method.each("layers_to_transform"):
         if block >= blocks:
             yield at(
                 document,
@@ -201,9 +203,12 @@ def ranks_are_even(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
     method = spec.method
     if not isinstance(method, Lora) or method.init_lora_weights != "orthogonal":
         return
-    ranks: list[tuple[KeyPath, int]] = [(("method", "rank"), method.rank)]
-    for index, pattern in enumerate(method.rank_pattern):
-        ranks.append((("method", "rank_pattern", index, "rank"), pattern.rank))
+    ranks: list[tuple[KeyPath, int]] = []
+    with suppress(Refused):
+        ranks.append((("method", "rank"), method.rank))
+    for index, pattern in method.each("rank_pattern"):
+        with suppress(Refused):
+            ranks.append((("method", "rank_pattern", index, "rank"), pattern.rank))
     for path, rank in ranks:
         if rank % 2:
             yield at(
@@ -263,18 +268,18 @@ def loraplus_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
 def saved_or_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A module is trained whole, or gets an adapter."""
     method = spec.method
-    if not isinstance(method, Lora) or not isinstance(method.target_modules, list):
+    if not isinstance(method, Lora):
         return
-    for index, name in enumerate(method.modules_to_save):
-        if name in method.target_modules:
-            twice = ("method", "target_modules", method.target_modules.index(name))
+    adapted = {name: index for index, name in method.each("target_modules")}
+    for index, name in method.each("modules_to_save"):
+        if name in adapted:
             yield at(
                 document,
                 ("method", "modules_to_save", index),
                 "conflict",
                 f"`{name}` is to be trained whole and to get an adapter",
                 on="value",
-                others=[(twice, "it is named here, too")],
+                others=[(("method", "target_modules", adapted[name]), "it is named here, too")],
                 hints=["remove it from one of the two"],
             )
 
@@ -284,7 +289,7 @@ def saved_is_trainable(spec: Spec, facts: Facts, document: Document) -> Iterator
     linears = facts.architecture.linears if facts.architecture else None
     if not isinstance(spec.method, Qlora):
         return
-    for index, name in enumerate(spec.method.modules_to_save):
+    for index, name in spec.method.each("modules_to_save"):
         if name.rpartition(".")[2] in (linears or ()):
             yield at(
                 document,

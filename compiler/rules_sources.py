@@ -2,86 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import wraps
 
 from .diagnostics import SECRET, Diagnostic, KeyPath, at, mask
 from .facts import Facts, is_file, is_hub_id, modelscope_id
+from .keys import Refused
 from .load import Document
 from .spec import Spec
 from .spec_data import Source
+
+Rule = Callable[[Spec, Facts, Document], Iterator[Diagnostic]]
+SourceRule = Callable[[Source, KeyPath, Facts, Document], Iterator[Diagnostic]]
 
 GROUPS = ("train", "validation")
 BASE: KeyPath = ("model", "base")
 REVISION: KeyPath = ("model", "revision")
 
 
-def _sources(spec: Spec) -> Iterator[tuple[KeyPath, Source]]:
-    for group in GROUPS:
-        for index, source in enumerate(getattr(spec.data, group)):
-            yield ("data", group, index), source
+def _each_source(rule: SourceRule) -> Rule:
+    """The rule for every source; of one that has problems it says nothing."""
+
+    @wraps(rule)
+    def judged(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+        for group in GROUPS:
+            with suppress(Refused):
+                for index, source in spec.data.each(group):
+                    with suppress(Refused):
+                        yield from rule(source, ("data", group, index), facts, document)
+
+    return judged
 
 
-def source_keys_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+@_each_source
+def source_keys_fit(
+    source: Source, path: KeyPath, facts: Facts, document: Document
+) -> Iterator[Diagnostic]:
     """revision, subset and split are for data sets of the Hub."""
-    for path, source in _sources(spec):
-        for key in ("revision", "subset", "split"):
-            if is_file(source.source) and getattr(source, key) is not None:
-                yield at(
-                    document,
-                    (*path, key),
-                    "conflict",
-                    f"`{key}` is for data sets of the Hub, and {source.source} is a file",
-                    others=[((*path, "source"), f'source is "{source.source}"')],
-                    hints=[f"remove {key}"],
-                )
+    for key in ("revision", "subset", "split"):
+        if is_file(source.source) and getattr(source, key) is not None:
+            yield at(
+                document,
+                (*path, key),
+                "conflict",
+                f"`{key}` is for data sets of the Hub, and {source.source} is a file",
+                others=[((*path, "source"), f'source is "{source.source}"')],
+                hints=[f"remove {key}"],
+            )
 
 
-def formats_can_be_trained(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+@_each_source
+def formats_can_be_trained(
+    source: Source, path: KeyPath, facts: Facts, document: Document
+) -> Iterator[Diagnostic]:
     """Pairs of answers are for methods that ftc lacks; images are left out, and that is said."""
-    for path, source in _sources(spec):
-        group, index = str(path[1]), int(path[2])
-        name = facts.format(group, index, source)
-        if name == "preference":
-            yield at(
-                document,
-                (*path, "format"),
-                "pairs-not-trained",
-                f"{source.source} holds preference pairs, and no method of ftc trains on them yet",
-                on="value",
-                why="DPO and ORPO learn from pairs; full, lora and qlora from one answer",
-                hints=[
-                    "`ftc data export` checks the pairs and writes them in one form",
-                    "to learn the better answers alone, write a function that returns them: "
-                    'format = "my_formats.py:FUNCTION"',
-                ],
-            )
-        elif name == "llava":
-            yield at(
-                document,
-                (*path, "format"),
-                "images-not-read",
-                f"{source.source} may hold images, and ftc reads the text alone",
-                on="value",
-                why="the model sees the mark <image> in place of an image",
-                hints=["leave out rows with an image, or go on if that is what you want"],
-                severity="warning",
-            )
+    name = facts.format(str(path[1]), int(path[2]), source)
+    if name == "preference":
+        yield at(
+            document,
+            (*path, "format"),
+            "pairs-not-trained",
+            f"{source.source} holds preference pairs, and no method of ftc trains on them yet",
+            on="value",
+            why="DPO and ORPO learn from pairs; full, lora and qlora from one answer",
+            hints=[
+                "`ftc data export` checks the pairs and writes them in one form",
+                "to learn the better answers alone, write a function that returns them: "
+                'format = "my_formats.py:FUNCTION"',
+            ],
+        )
+    elif name == "llava":
+        yield at(
+            document,
+            (*path, "format"),
+            "images-not-read",
+            f"{source.source} may hold images, and ftc reads the text alone",
+            on="value",
+            why="the model sees the mark <image> in place of an image",
+            hints=["leave out rows with an image, or go on if that is what you want"],
+            severity="warning",
+        )
 
 
 def _taken_whole(spec: Spec, facts: Facts) -> dict[str, KeyPath]:
     """The files of which every row is trained on: digest -> the first source that names it."""
     found: dict[str, KeyPath] = {}
-    for index, source in enumerate(spec.data.train):
+    for index, source in spec.data.each("train"):
         file = facts.files.get(("train", index))
-        if file and source.max_samples is None:
-            found.setdefault(file.sha256, ("data", "train", index, "source"))
+        with suppress(Refused):
+            if file and source.max_samples is None:
+                found.setdefault(file.sha256, ("data", "train", index, "source"))
     return found
 
 
 def files_are_named_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Rows count twice by a weight, not by a source written twice."""
     whole = _taken_whole(spec, facts)
-    for index, source in enumerate(spec.data.train):
+    for index, source in spec.data.each("train"):
         path, file = ("data", "train", index, "source"), facts.files.get(("train", index))
         first = whole.get(file.sha256) if file else None
         if first and first != path:
@@ -101,7 +119,7 @@ def files_are_named_once(spec: Spec, facts: Facts, document: Document) -> Iterat
 def held_out_is_not_trained(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Some rows of a file for the validation are not trained on."""
     whole = _taken_whole(spec, facts)
-    for index, source in enumerate(spec.data.validation):
+    for index, source in spec.data.each("validation"):
         file = facts.files.get(("validation", index))
         if file and file.sha256 in whole:
             yield at(
@@ -116,12 +134,14 @@ def held_out_is_not_trained(spec: Spec, facts: Facts, document: Document) -> Ite
             )
 
 
-def data_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+@_each_source
+def data_is_pinned(
+    source: Source, path: KeyPath, facts: Facts, document: Document
+) -> Iterator[Diagnostic]:
     """A data set of the Hub has a revision."""
-    for path, source in _sources(spec):
-        hub = is_hub_id(source.source) or modelscope_id(source.source)
-        if hub and source.revision is None:
-            yield _unpinned(document, (*path, "source"), source.source)
+    hub = is_hub_id(source.source) or modelscope_id(source.source)
+    if hub and source.revision is None:
+        yield _unpinned(document, (*path, "source"), source.source)
 
 
 def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ LOCAL = {"tensorboard"}  # what has no service to send to
 
 def trackers_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A tracker that is named twice would get each number twice."""
-    names = spec.tracking.trackers if spec.tracking else []
+    names = [name for _, name in spec.tracking.each("trackers")] if spec.tracking else []
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         yield at(

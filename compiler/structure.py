@@ -21,6 +21,7 @@ from .language import (
     dotted,
     field_at,
     header,
+    item_of,
     literals,
     model_at,
     models_in,
@@ -109,7 +110,8 @@ def _problem(
         if not has(given, part):
             return _missing(document, path, kind)
         given = given[part]
-    listed = literals(field.annotation) if field else []
+    item = isinstance(path[-1], int)
+    listed = literals(item_of(field.annotation) if item else field.annotation) if field else []
     if types & LIMITS:
         code = "out-of-range"
     elif "string_pattern_mismatch" in types:
