@@ -156,7 +156,7 @@ RUN: dict[str, str] = {
     "slow-tokenizer": "The tokenizer can't say where in the text a token stands, which masks need.",
     "no-end-token": "Answers or texts would end without an end token, and the model would never "
     "learn to stop.",
-    "double-bos": "The template and the tokenizer both put a BOS token in front.",
+    "double-bos": "A conversation or a text would begin with two BOS tokens.",
     "template-marks": "The template marks other stretches as learnt than the row has answers.",
     "template-without-tools": "The row has tools, and the template would leave them out.",
     "template-refused": "The chat template refuses a conversation of the data.",

@@ -39,8 +39,8 @@ class Ledger:
 
     `rows`: read. `dropped`: by reason. `samples`: kept (a long text makes several). `truncated`,
     `duplicates` (the tokens of an earlier sample, here or in a source before) and `without_end` (the
-    last token that is learnt does not end the answer) are among the kept, and so are `control` (a message
-    holds the text of a control token, such as <|im_end|>, which becomes that token here and at a server). `tokens` and
+    last token that is learnt does not end the answer) are among the kept; `control` (a text holds that of a
+    control token, such as <|im_end|>, which becomes that token here and at a server) is of all. `tokens` and
     `supervised_tokens` are counted after truncation; a supervised token is one that is predicted.
     """
 

@@ -30,11 +30,9 @@ class Samples(Sequence[Sample]):
         self.source = shelf.source[chosen]
 
     @classmethod
-    def of(
-        cls, tables: Sequence[pa.Table], moved: Sequence[dict[str, str]] | None = None
-    ) -> "Samples":
+    def of(cls, tables: Sequence[pa.Table], moved: Sequence[dict[str, str]]) -> "Samples":
         """All samples of tables of tokenizing.SCHEMA, one a source; `moved`: see cache.Tokens."""
-        return cls(_Shelf(tables, moved or [{} for _ in tables]))
+        return cls(_Shelf(tables, moved))
 
     def take(self, places: np.ndarray) -> "Samples":
         """Those at the places."""
@@ -84,11 +82,3 @@ def lengths_of(samples: Sequence[Sample]) -> np.ndarray:
     if isinstance(samples, Samples):
         return samples.lengths
     return np.array([len(sample.ids) for sample in samples], np.int64)
-
-
-def in_memory(samples: Sequence[Sample]) -> Samples:
-    """Samples that were made otherwise, as those of one source."""
-    from .ledger import Ledger
-    from .tokenizing import batch
-
-    return Samples.of([pa.Table.from_batches([batch(samples, Ledger(""))])])

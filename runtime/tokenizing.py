@@ -166,10 +166,9 @@ def tokenize(
     kept = []
     for kind, group in groupby(contents, key=lambda pair: type(pair[1])):
         places, some = zip(*group, strict=True)
-        if kind is Conversation:
-            control = control_tokens(tokenizer)
-            held = [p for p, c in zip(places, some, strict=True) if _holds(c, control)]
-            ledger.control.add(len(held), held)
+        control = control_tokens(tokenizer)
+        held = [p for p, c in zip(places, some, strict=True) if _holds(c, control)]
+        ledger.control.add(len(held), held)
         for sample in _samples(kind, some, places, tokenizer, settings):
             fitting = _fit(sample, settings, ledger)
             if fitting is None:
@@ -180,8 +179,11 @@ def tokenize(
     return batch(kept, ledger), ledger
 
 
-def _holds(conversation: Conversation, pattern: re.Pattern[str]) -> bool:
-    return any(pattern.search(message["content"]) for message in conversation.messages)
+def _holds(content: Any, pattern: re.Pattern[str]) -> bool:
+    texts = [content] if isinstance(content, str) else []
+    if isinstance(content, Conversation):
+        texts = [message["content"] for message in content.messages]
+    return any(map(pattern.search, texts))
 
 
 def _samples(

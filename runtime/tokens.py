@@ -86,8 +86,9 @@ def text_samples(
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(_encode(tokenizer, left, special=True))
     samples = []
-    for found, row in zip(quick, rows, strict=True):
+    for found, text, row in zip(quick, texts, rows, strict=True):
         ids = np.r_[before, found[0], after] if found else np.array(next(encodings).ids)
+        _check_bos(tokenizer, ids, text, row)
         whole = np.append(ids, [end] if not len(ids) or ids[-1] != end else []).astype(np.int32)
         samples += [
             Sample(piece, np.ones(len(piece), bool), row)
@@ -172,15 +173,35 @@ def _chunk(
     quick = known.samples(texts, marked) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(_encode(tokenizer, left, special=False))
-    samples, bos = [], tokenizer.bos_token_id
-    for found, stretches, row in zip(quick, marked, rows, strict=True):
+    samples = []
+    for found, stretches, one, row in zip(quick, marked, conversations, rows, strict=True):
         ids, inside = found or _by_offsets(next(encodings), stretches)
-        if ids[:2].tolist() == [bos, bos]:
-            raise RunError(
-                "double-bos", "the chat template puts two BOS tokens in front", where=row
-            )
+        _check_bos(tokenizer, ids, one.messages[0]["content"], row)
         samples.append(Sample(ids, ~inside if everything else inside, row))
     return samples
+
+
+def _check_bos(
+    tokenizer: PreTrainedTokenizerBase, ids: np.ndarray, first_text: str, row: str
+) -> None:
+    """A BOS token more than a server puts in front, be it the row's or the template's."""
+    bos = tokenizer.bos_token_id
+    if ids[:2].tolist() != [bos, bos]:
+        return
+    if first_text.lstrip().startswith(str(tokenizer.bos_token)):
+        raise RunError(
+            "double-bos",
+            f"the row's first text begins with {tokenizer.bos_token!r}, the BOS token, which is put "
+            "in front of it anyway",
+            "take it out of the row",
+            where=row,
+        )
+    raise RunError(
+        "double-bos",
+        "the chat template puts two BOS tokens in front",
+        "take one out of it, or name another in model.chat_template",
+        where=row,
+    )
 
 
 def _marked(rendered: Rendered, loss_on: str) -> list[Span]:

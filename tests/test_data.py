@@ -86,6 +86,37 @@ def test_a_control_token_in_a_text_is_counted_and_is_what_a_server_makes_of_it(t
         assert sample.ids.tolist() == served
 
 
+def test_a_bos_in_a_row_is_the_rows_fault_and_in_a_template_the_templates(tokenizer):
+    def load(format: str) -> None:
+        data.load([data.Source(file="a.jsonl", format=format)], tokenizer, 96, "all", "drop", "d")
+
+    tokenizer.bos_token = "<|endoftext|>"
+    tokenizer.chat_template = "{{ bos_token }}" + tiny.TEMPLATE.read_text("utf-8")
+    write_lines("a.jsonl", [talk("a spec")])
+    load("messages")
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    with pytest.raises(
+        RunError, match=r"a.jsonl:1: error\[double-bos\]: the chat template puts two"
+    ):
+        load("messages")
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}{{ m.content + eos_token }}{% endfor %}"
+    )
+    system = {"role": "system", "content": "<|endoftext|>Be brief."}
+    write_lines("a.jsonl", [talk("a"), {"messages": [system, *talk("a spec")["messages"]]}])
+    with pytest.raises(RunError, match=r"a.jsonl:2: error\[double-bos\]: the row's first text"):
+        load("messages")
+
+    from tokenizers.processors import TemplateProcessing
+
+    special = [("<|endoftext|>", tokenizer.bos_token_id)]
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = TemplateProcessing("<|endoftext|> $A", special_tokens=special)
+    write_lines("a.jsonl", [{"text": "a spec"}, {"text": "<|endoftext|>a spec"}])
+    with pytest.raises(RunError, match=r"a.jsonl:2: error\[double-bos\]: the row's first text"):
+        load("pretrain")
+
+
 def test_counts_add_up_over_chunks():
     one, two = ledger.Ledger("a", rows=3, samples=2, longest=5), ledger.Ledger("a", 2, 1, longest=4)
     one.drop("why", "a:1")

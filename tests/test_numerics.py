@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import attention, data, packing, sample_set, tokens
+from ftc.runtime import attention, data, packing, tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
 
@@ -234,7 +234,7 @@ def test_order_is_a_function_of_seed_and_step(world_size, micro):
 
 
 def test_a_held_out_share_has_no_double_in_training():
-    samples = sample_set.in_memory([sample_of([n % 7 + 3, 5, 6]) for n in range(70)])
+    samples = tiny.in_memory([sample_of([n % 7 + 3, 5, 6]) for n in range(70)])
     train, held_out = data.split(samples, 0.2, seed=1)
     assert len(train) + len(held_out) == 70 and len(held_out) >= 14
     assert not {s.ids.tobytes() for s in train} & {s.ids.tobytes() for s in held_out}

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import data, distributed, evaluate, sample_set, tokens
+from ftc.runtime import data, distributed, evaluate, tokens
 from ftc.runtime.rows import Conversation
 
 from . import tiny
@@ -58,7 +58,7 @@ class Unigram(torch.nn.Module):
 def test_every_token_of_the_validation_set_counts_once(monkeypatch, ranks, max_seq_length):
     """Whatever the rows that share a sequence, and with ranks that have a sequence more than others."""
     chance = np.random.default_rng(0)
-    held_out = sample_set.in_memory(
+    held_out = tiny.in_memory(
         [
             tokens.Sample(chance.integers(3, 64, n, np.int32), chance.random(n) < 0.5, f"{n}")
             for n in (30, 2, 3, 17, 9, 30, 2, 5, 11, 30)

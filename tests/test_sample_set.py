@@ -2,9 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import pytest
 from ftc.runtime import data, ledger, packing, sample_set, tokenizing, tokens
+
+from . import tiny
 
 pytestmark = pytest.mark.usefixtures("work")
 
@@ -21,7 +22,7 @@ def numbered(counts: list[int]) -> sample_set.Samples:
         ]
         made = tokenizing.batch(samples, ledger.Ledger(""))
         tables.append(pa.Table.from_batches([made]))
-    return sample_set.Samples.of(tables)
+    return sample_set.Samples.of(tables, [{}] * len(tables))
 
 
 def test_weights_are_exact():
@@ -51,7 +52,7 @@ def test_grouping_by_length_keeps_each_sample_once_and_lengths_together():
         tokens.Sample(np.arange(n, dtype=np.int32), np.ones(n, bool), "")
         for n in chance.integers(2, 400, 1001)
     ]
-    samples = sample_set.in_memory(made)
+    samples = tiny.in_memory(made)
     sequences = data.one_by_one(samples)
     orders = {}
     for grouped in (False, True):

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 TEMPLATE = Path(__file__).parent.parent / "templates" / "chat" / "chatml.jinja"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -50,6 +51,15 @@ def write_rows(path: Path, count: int = 40, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows(count, seed))
     path.write_text("".join(lines), "utf-8")
+
+
+def in_memory(samples: list) -> Any:
+    """Samples that were made otherwise than by reading, as those of one source."""
+    import pyarrow as pa
+    from ftc.runtime import ledger, sample_set, tokenizing
+
+    batch = tokenizing.batch(samples, ledger.Ledger(""))
+    return sample_set.Samples.of([pa.Table.from_batches([batch])], [{}])
 
 
 def make(folder: Path, **settings: object) -> None:
