@@ -95,7 +95,7 @@ def look_up(
                 column,
                 column + 1,
                 source=text,
-                notes=(f"{document.path}:{named.line} names this file",),
+                notes=(f"{document.where(named)} names this file",),
                 hints=problem.hints,
             ),
         )

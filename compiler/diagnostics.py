@@ -7,7 +7,7 @@ are known; `CompileError` carries the list to whoever asked for the compilation.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from unicodedata import combining, east_asian_width
 from unicodedata import name as unicode_name
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .load import Document
+    from .positions import Span
 
 Severity = Literal["error", "warning"]
 KeyPath = tuple[str | int, ...]
@@ -26,9 +27,9 @@ class Diagnostic:
     """One problem at one place.
 
     `line` and `column` are 1-based and count characters; `end_column` is exclusive; line 0 stands
-    for a file or directory as a whole. `source` is the line of text that the place is on, None
-    where there is nothing to show. `notes` say why it matters and what else takes part, `hints`
-    are the ways out.
+    for a file or directory as a whole, or for an `argument` of the command line, in which columns
+    are counted then. `source` is the line of text that the place is on, None where there is nothing
+    to show. `notes` say why it matters and what else takes part, `hints` are the ways out.
     """
 
     code: str
@@ -41,9 +42,11 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     severity: Severity = "error"
+    argument: str | None = None
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        place = self.argument or place
         lines = [f"{place}: {self.severity}[{self.code}]: {self.message}"]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  hint: {hint}" for hint in self.hints]
@@ -73,9 +76,10 @@ def snippet(line: int, column: int, end_column: int, source: str) -> list[str]:
     window = mask(source[around : start + WIDTH + LONGEST])[start - around :][:WIDTH]
     shown = "".join(c if c.isprintable() else " " if c in "\t\xa0" else "\ufffd" for c in window)
     before, marked = shown[: column - 1 - start], shown[column - 1 - start : end_column - 1 - start]
-    gutter = " " * len(str(line))
+    number = str(line or "")
+    gutter = " " * len(number)
     return [
-        f"  {line} | {head}{shown}{tail}".rstrip(),
+        f"  {number} | {head}{shown}{tail}".rstrip(),
         f"  {gutter} | {' ' * cells(head + before)}{'^' * max(1, cells(marked))}",
     ]
 
@@ -124,8 +128,12 @@ class CompileError(Exception):
 
 def sort(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """By place; doubles (the same thing said twice of one place) are dropped."""
-    unique = {(d.path, d.line, d.column, d.code, d.message): d for d in diagnostics}
-    return tuple(sorted(unique.values(), key=lambda d: (d.path, d.line, d.column)))
+    unique = {(*_place(d), d.code, d.message): d for d in diagnostics}
+    return tuple(sorted(unique.values(), key=_place))
+
+
+def _place(diagnostic: Diagnostic) -> tuple[str, int, str, int]:
+    return diagnostic.path, diagnostic.line, diagnostic.argument or "", diagnostic.column
 
 
 def at(
@@ -147,21 +155,38 @@ def at(
     """
     span = (document.value(path) if on == "value" else None) or document.locate(path)
     somewhere = any(document.key(path[:end]) for end in range(1, len(path) + 1))
-    places = [(document.key(other), text) for other, text in others]
+    places = [(place.line, text) for other, text in others if (place := document.key(other))]
+    notes = [
+        *([why] if why else []),
+        *(f"{document.argument(line) or f'line {line}'}: {text}" for line, text in places),
+    ]
+    found = on_span(document, span, code, message, notes, hints, severity)
+    return found if somewhere else replace(found, source=None)
+
+
+def on_span(
+    document: Document,
+    span: Span,
+    code: str,
+    message: str,
+    notes: Sequence[str],
+    hints: Sequence[str],
+    severity: Severity = "error",
+) -> Diagnostic:
+    """A diagnostic at a place in the document, or on the command line that changed it."""
+    argument = document.argument(span.line)
     return Diagnostic(
         code=code,
         message=message,
         path=document.path,
-        line=span.line,
+        line=0 if argument else span.line,
         column=span.column,
         end_column=span.end_column,
-        source=document.line(span.line) if somewhere else None,
-        notes=(
-            *([why] if why else []),
-            *(f"line {place.line}: {text}" for place, text in places if place is not None),
-        ),
+        source=document.line(span.line),
+        notes=tuple(notes),
         hints=tuple(hints),
         severity=severity,
+        argument=argument,
     )
 
 

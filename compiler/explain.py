@@ -67,13 +67,13 @@ def _explained(document: Document, path: str, value: Value[Any]) -> Explained:
     field = field_at(tuple(parts), method) if key else None
     origin = str(value.origin)
     if span is not None:
-        origin = f"{document.path}:{span.line}"
+        origin = document.where(span)
     return Explained(
         path,
         value.value,
         origin,
         key,
-        span.line if span else None,
+        span.line if span and not document.argument(span.line) else None,
         (field.description or "") if field else "",
         str(extra(field).get("unit", "")) if field else "",
         changes(tuple(parts), method) if key else "",

@@ -285,7 +285,7 @@ def _read(file: Path, document: Document) -> str:
     lines = text.splitlines()
     source = lines[line - 1] if line <= len(lines) else None
     named = document.locate(TEMPLATE)
-    where = f"{document.path}:{named.line} names this file"
+    where = f"{document.where(named)} names this file"
     end = len(source) + 1 if source else 2
     raise Unknown(
         Diagnostic(

@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .pieces import Piece, source_of
 from .positions import START, Node, Scanner, Span
 
 if TYPE_CHECKING:
@@ -24,13 +25,17 @@ class Document:
     """A spec as read: `path` as the user gave it, `text` (no byte order mark), `data` from tomllib.
 
     A path into `data` is a sequence of keys and indices, such as ("data", "train", 1, "source").
-    `original` is the text in the file, where `--set` has changed it since.
+    Where `--set` has changed it since, `original` is the text in the file, `arguments` are those
+    of the command line, and `pieces` say which part of `text` is from where. Places are those
+    where the user wrote it: the lines of `arguments` are counted on behind those of the file.
     """
 
     path: str
     text: str
     data: dict[str, Any]
     original: str | None = None
+    arguments: tuple[str, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     def key(self, path: Sequence[str | int]) -> Span | None:
         """Where the key itself is written, or None if `path` does not exist.
@@ -46,7 +51,7 @@ class Document:
         return self.span(*place) if place else None
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
-        """The offsets of the whole value, where line ends count as one; None for a `[table]`."""
+        """The offsets in `text` of the whole value, where line ends count as one; None for a `[table]`."""
         nodes = self._walk(path)
         return nodes[-1].value if nodes and len(nodes) == len(path) else None
 
@@ -56,6 +61,20 @@ class Document:
         place = (nodes[-1].key or nodes[-1].value) if nodes else None
         return self.span(*place) if place else START
 
+    def key_place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
+        """The offsets in `text` of the key itself."""
+        nodes = self._walk(path)
+        return nodes[-1].key if nodes and len(nodes) == len(path) else None
+
+    def argument(self, line: int) -> str | None:
+        """The argument of the command line that this line is, if it is not one of the file."""
+        number = line - 1 - len(self._lines) + len(self.arguments)
+        return self.arguments[number] if number >= 0 else None
+
+    def where(self, span: Span) -> str:
+        """A place in words: the path with its line, or an argument."""
+        return self.argument(span.line) or f"{self.path}:{span.line}"
+
     def line(self, number: int) -> str:
         """The source line (from 1) without its line end; IndexError if there is no such line."""
         if number < 1:
@@ -64,6 +83,8 @@ class Document:
 
     def span(self, start: int, end: int) -> Span:
         """The first line of what stands at these offsets, which count a line end as one."""
+        if self.pieces:
+            start, end = source_of(self.pieces, start, end)
         number = bisect_right(self._starts, start)
         origin = self._starts[number - 1] - 1
         line_end = self._starts[number] - 1
@@ -80,7 +101,8 @@ class Document:
 
     @cached_property
     def _lines(self) -> list[str]:
-        return self.text.replace("\r\n", "\n").split("\n")
+        in_file = self.text if self.original is None else self.original
+        return [*in_file.replace("\r\n", "\n").split("\n"), *self.arguments]
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -88,7 +110,7 @@ class Document:
 
     @cached_property
     def _root(self) -> Node:
-        return Scanner("\n".join(self._lines)).run()
+        return Scanner(self.text.replace("\r\n", "\n")).run()
 
 
 class SpecSyntaxError(Exception):

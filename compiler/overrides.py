@@ -1,6 +1,7 @@
 """`--set optim.learning_rate=1e-4`: a spec's text with a value replaced, or added where it belongs.
 
 The run's spec.toml is the changed text, so a run can be compiled again from its own directory.
+Problems are told where the user wrote what is wrong: in his file, or on the command line.
 """
 
 from __future__ import annotations
@@ -9,41 +10,64 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from .diagnostics import CompileError, Diagnostic, KeyPath
 from .language import dotted
 from .load import Document, SpecSyntaxError, parse
+from .pieces import Piece, between
 from .quote import toml
 
 FORM = re.compile(r"^(?P<path>[A-Za-z0-9_.\[\]-]+?)=(?P<value>.*)$", re.S)
 
 
+class Setting(NamedTuple):
+    """One KEY=VALUE: the path, and the pieces of the text that say it, from the argument at hand."""
+
+    path: KeyPath
+    table: Piece
+    key: Piece
+    value: Piece
+
+
 def override(document: Document, settings: Sequence[str]) -> Document:
     """The document with each `key=value` applied, in order. A value is TOML, or else a text.
 
-    Raises CompileError for a setting that is no `key=value` or that has no place in the spec.
+    Raises CompileError for settings that are no `key=value` or that have no place in the spec.
     """
-    original = document.text
-    for setting in settings:
-        match = FORM.match(setting)
-        path = _path(match["path"]) if match else ()
-        if match is None or not path:
-            raise _error(setting, "this has not the form KEY=VALUE")
-        lines = document.text.replace("\r\n", "\n")
-        text = _applied(document, lines, path, _value(match["value"]), setting)
+    if not settings:
+        return document
+    original, text = document.text, document.text.replace("\r\n", "\n")
+    arguments = tuple(f"--set {setting}".replace("\n", "\u2424") for setting in settings)
+    document = replace(
+        document, original=original, pieces=(Piece(text, 0, len(text)),), arguments=arguments
+    )
+    at, problems = len(text) + 1, list[Diagnostic]()
+    for setting, argument in zip(settings, arguments, strict=True):
         try:
-            document = parse(text, document.path)
-        except SpecSyntaxError:
-            raise _error(
-                setting, f"`{dotted(path)}` can't be set beside what the spec has"
-            ) from None
-    return replace(document, original=original)
+            document = _applied(document, _read(setting, at + len("--set ")))
+        except ValueError as error:
+            problems.append(_problem(document, argument, str(error)))
+        at += len(argument) + 1
+    if problems:
+        raise CompileError(problems)
+    return document
 
 
-def _path(text: str) -> KeyPath:
-    """data.train[0].max_samples -> ("data", "train", 0, "max_samples")."""
-    return tuple(
-        int(part) if part.isdigit() else part for part in re.split(r"[.\[\]]+", text) if part
+def _read(setting: str, at: int) -> Setting:
+    """A setting that stands at this offset. Raises ValueError if it is none."""
+    match = FORM.match(setting)
+    words = list(re.finditer(r"[^.\[\]]+", match["path"])) if match else []
+    if match is None or not words:
+        raise ValueError("this has not the form KEY=VALUE")
+    path = tuple(int(word[0]) if word[0].isdigit() else word[0] for word in words)
+    start, end = words[-1].span()
+    behind = at + match.start("value")
+    return Setting(
+        path,
+        Piece(dotted(path[:-1]), at, at + max(start - 1, 1)),
+        Piece(words[-1][0], at + start, at + end),
+        Piece(_value(match["value"]), behind, at + max(len(setting), behind - at + 1)),
     )
 
 
@@ -57,25 +81,57 @@ def _value(text: str) -> str:
     return toml(text)
 
 
-def _applied(document: Document, text: str, path: KeyPath, value: str, setting: str) -> str:
+def _applied(document: Document, setting: Setting) -> Document:
+    """The document with the setting in it. Raises ValueError if it has no place there."""
+    text = "".join(piece.text for piece in document.pieces)
+    start, end, new = _change(document, text, setting)
+    pieces = (*between(document.pieces, 0, start), *new, *between(document.pieces, end, len(text)))
+    try:
+        changed = parse("".join(piece.text for piece in pieces), document.path)
+    except SpecSyntaxError:
+        path = dotted(setting.path)
+        raise ValueError(f"`{path}` can't be set beside what the spec has") from None
+    return replace(document, text=changed.text, data=changed.data, pieces=pieces)
+
+
+def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, list[Piece]]:
+    """What replaces which part of the text."""
+    path, table, key, value = setting
     place = document.place(path)
     if place is not None:
-        return text[: place[0]] + value + text[place[1] :]
-    key, table = path[-1], path[:-1]
-    if not isinstance(key, str) or document.key(path) is not None:
-        raise _error(setting, f"`{dotted(path)}` is a table, or an item that its list lacks")
-    line = f"{key} = {value}\n"
-    if not table:
-        return line + text
-    header = document.key(table)
-    if header is not None and document.line(header.line).lstrip().startswith("["):
-        lines = text.split("\n")
-        return "\n".join([*lines[: header.line], line.rstrip("\n"), *lines[header.line :]])
-    if header is not None or not all(isinstance(part, str) for part in table):
-        raise _error(setting, f"the spec has no [{dotted(table)}] to put it in")
-    return f"{text.rstrip()}\n\n[{dotted(table)}]\n{line}"
+        return *place, [value]
+    if document.key(path) is not None:
+        raise ValueError(f"`{dotted(path)}` is a table, and its keys are set one by one")
+    if isinstance(path[-1], int):
+        raise ValueError(f"there is no `{dotted(path)}` (the first is [0])")
+    pair = [key, _glue(" = ", key), value]
+    line = [*pair, _glue("\n", value)]
+    if len(path) == 1:
+        return 0, 0, line
+    home, inline = document.key_place(path[:-1]), document.place(path[:-1])
+    if inline is not None and text.startswith("{", inline[0]):
+        first = inline[0] + 1
+        empty = text[first : inline[1] - 1].isspace() or first == inline[1] - 1
+        return first, first, [*pair, *([] if empty else [_glue(", ", value)])]
+    if home is not None:
+        begin = text.rfind("\n", 0, home[0]) + 1
+        behind = text.find("\n", home[1]) + 1
+        if not text[begin:].lstrip().startswith("["):  # it is there as dotted keys
+            return begin, begin, [_glue(f"{text[begin : home[1]]}.", key), *line]
+        return (
+            (behind, behind, line) if behind else (len(text), len(text), [_glue("\n", key), *line])
+        )
+    if not all(isinstance(part, str) for part in path):
+        raise ValueError(f"there is no `{dotted(path[:-1])}` to put it in (the first is [0])")
+    header = [_glue("\n\n[", table), table, _glue("]\n", table)]
+    return len(text.rstrip()), len(text), [*header, *line]
 
 
-def _error(setting: str, message: str) -> CompileError:
+def _glue(text: str, beside: Piece) -> Piece:
+    """What TOML needs, and the argument lacks."""
+    return Piece(text, beside.start, beside.end)
+
+
+def _problem(document: Document, argument: str, message: str) -> Diagnostic:
     hint = "name a key and its value, as in --set optim.learning_rate=1e-4"
-    return CompileError([Diagnostic("bad-set", message, f"--set {setting}", 0, hints=(hint,))])
+    return Diagnostic("bad-set", message, document.path, 0, hints=(hint,), argument=argument)

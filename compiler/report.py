@@ -78,21 +78,26 @@ MACHINE: dict[str, Callable[[Sequence[Diagnostic]], str]] = {"json": as_json, "s
 
 
 def _result(diagnostic: Diagnostic, codes: list[str]) -> dict[str, Any]:
-    text = [diagnostic.message]
+    place, argument = _place(diagnostic), diagnostic.argument
+    text = [f"{argument}: {diagnostic.message}" if argument else diagnostic.message]
     text += [f"note: {note}" for note in diagnostic.notes]
     text += [f"hint: {hint}" for hint in diagnostic.hints]
-    result: dict[str, Any] = {
+    return {
         "ruleId": diagnostic.code,
         "ruleIndex": codes.index(diagnostic.code),
         "level": diagnostic.severity,
         "message": {"text": mask("\n".join(text))},
+        "locations": [place],
     }
-    if diagnostic.line or not diagnostic.path.startswith("--"):  # a place on the command line
-        place: dict[str, Any] = {"artifactLocation": {"uri": _uri(diagnostic.path)}}
-        if diagnostic.line:
-            place["region"] = _region(diagnostic)
-        result["locations"] = [{"physicalLocation": place}]
-    return result
+
+
+def _place(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A place in a file; for an argument of the command line, the file that it changes."""
+    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(diagnostic.path)}}
+    if diagnostic.line:
+        place["region"] = _region(diagnostic)
+    named = [{"fullyQualifiedName": mask(diagnostic.argument)}] if diagnostic.argument else []
+    return {"physicalLocation": place, **({"logicalLocations": named} if named else {})}
 
 
 def _region(diagnostic: Diagnostic) -> dict[str, Any]:

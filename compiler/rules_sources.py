@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
 
-from .diagnostics import SECRET, Diagnostic, KeyPath, at, mask
+from .diagnostics import SECRET, Diagnostic, KeyPath, at, mask, on_span
 from .facts import Facts, is_file, is_hub_id, modelscope_id
 from .keys import Refused
 from .load import Document
@@ -208,19 +208,15 @@ def _table(path: KeyPath) -> str:
 
 def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A spec, with its comments, is copied into the run and committed with it."""
-    for number, line in enumerate(document.text.replace("\r\n", "\n").split("\n"), 1):
-        for match in SECRET.finditer(line):
-            yield Diagnostic(
-                "secret-in-spec",
-                f"this looks like a secret ({mask(match[0])[:8]}), and a spec is no place for one",
-                document.path,
-                number,
-                match.start() + 1,
-                match.end() + 1,
-                source=line,
-                notes=("a spec is copied into its run and committed with it",),
-                hints=(
-                    "keep it in an environment variable, such as HF_TOKEN",
-                    "and revoke it, if this file was ever shared",
-                ),
-            )
+    for match in SECRET.finditer(document.text.replace("\r\n", "\n")):
+        yield on_span(
+            document,
+            document.span(*match.span()),
+            "secret-in-spec",
+            f"this looks like a secret ({mask(match[0])[:8]}), and a spec is no place for one",
+            notes=["a spec is copied into its run and committed with it"],
+            hints=[
+                "keep it in an environment variable, such as HF_TOKEN",
+                "and revoke it, if this file was ever shared",
+            ],
+        )

@@ -25,7 +25,8 @@ When something is wrong with a spec, ftc says so all at once, sorted by place, a
       hint: did you mean `warmup_steps`?
 
 That is: file, line and column; how bad it is and its code; what is wrong. Then the line, with carets under the place.
-`note` says why it matters and what else takes part; each `hint` is a way out, and any of them will do.
+`note` says why it matters and what else takes part; each `hint` is a way out, and any of them will do. What `--set`
+brought in is shown as it stands on the command line.
 
 The code in brackets is stable, so that scripts may rely on it. `--format json` and `--format sarif` give the same to
 editors and CI. The exit code is 0 if all is fine or there are only warnings, and 2 on errors.

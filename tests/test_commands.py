@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from ftc.compiler.cli import main
+from ftc.compiler.load import parse
+from ftc.compiler.overrides import override
 
 from . import tiny
 
@@ -118,12 +120,38 @@ def test_verify_knows_another_runtime(ftc):
     assert code == 1 and said.startswith("runtime  ftc.runtime: it is another one")
 
 
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("a = 1", "seed = 3\na = 1\n\n[optim]\nlr = 0.5\n"),
+        ("seed = 1 # x\n[optim]", "seed = 3 # x\n[optim]\nlr = 0.5\n"),
+        ("[optim] # x\n\n", "seed = 3\n[optim] # x\nlr = 0.5\n\n"),
+        ("optim = {}\n", "seed = 3\noptim = {lr = 0.5}\n"),
+        ("optim = { a = 1 }", "seed = 3\noptim = {lr = 0.5,  a = 1 }"),
+        ("x.y = 1\noptim . a = 2", "seed = 3\nx.y = 1\noptim.lr = 0.5\noptim . a = 2"),
+        ("optim.lr = 'a' # x", "seed = 3\noptim.lr = 0.5 # x"),
+        ("a = 1\r\n", "seed = 3\na = 1\n\n[optim]\nlr = 0.5\n"),
+    ],
+)
+def test_set_finds_the_place(text, changed):
+    """And a place is told as the user knows it: in the file as it is, or in the last argument."""
+    settings = ["seed=3", "optim.lr=1", "optim.lr=0.5"]
+    document = override(parse(text, "spec.toml"), settings)
+    assert document.text == changed
+    lr, seed = document.value(("optim", "lr")), document.value(("seed",))
+    assert (document.argument(lr.line), *lr[1:]) == ("--set optim.lr=0.5", 16, 19)
+    assert (document.argument(seed.line), *seed[1:]) == ("--set seed=3", 12, 13)
+    if "a" in document.data:
+        assert document.line(document.key(("a",)).line) == "a = 1"
+
+
 def test_explain(ftc):
     code, said, _ = ftc("explain", "spec.toml", "--set", "optim.learning_rate=1e-4")
     assert code == 0
     lines = {line.split()[0]: line.split() for line in said.splitlines()}
     assert lines["optim.learning_rate"][1] == "0.0001"
-    assert lines["optim.learning_rate"][2].startswith("spec.toml:")
+    assert lines["optim.learning_rate"][2:] == ["--set", "optim.learning_rate=1e-4"]
+    assert lines["model.base"][2].startswith("spec.toml:")
     assert lines["batch.gradient_accumulation_steps"][1:] == ["16", "=", "16", "/", "(1", "x", "1)"]
     assert lines["optim.warmup_ratio"][1:] == ["0.03", "preset", "lora"]
     code, said, _ = ftc("explain", "spec.toml", "train")

@@ -23,10 +23,11 @@ from ftc.compiler.vocabulary import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
-NUMBER = 287
+NUMBER = 289
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
     "at",
+    "on_span",
     "_error",
     "Diagnostic",
     "Unusable",

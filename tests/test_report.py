@@ -107,12 +107,22 @@ def test_stale_is_an_exit_code(folder) -> None:
     assert run(*command) == []
 
 
-def test_a_problem_without_a_line_has_no_region_and_one_without_a_file_no_place(folder) -> None:
+def test_a_problem_without_a_line_has_no_region_and_one_of_an_argument_names_it(folder) -> None:
     (one,) = run("check", "--format", "sarif", "none.toml", exit_code=2)["runs"][0]["results"]
     (location,) = one["locations"]
     assert location == {"physicalLocation": {"artifactLocation": {"uri": "none.toml"}}}
-    log = run("check", "--format", "sarif", "spec.toml", "--set", "seed", exit_code=2)
-    assert "locations" not in log["runs"][0]["results"][0]
+    for setting in ("seed", "seed=x"):
+        command = ("check", "--format", "{}", "spec.toml", "--set", setting)
+        log = run(*(word.format("sarif") for word in command), exit_code=2)
+        assert log["runs"][0]["results"][0]["locations"] == [
+            {
+                "physicalLocation": {"artifactLocation": {"uri": "spec.toml"}},
+                "logicalLocations": [{"fullyQualifiedName": f"--set {setting}"}],
+            }
+        ]
+        (one,) = run(*(word.format("json") for word in command), exit_code=2)
+        assert (one["path"], one["line"], one["argument"]) == ("spec.toml", 0, f"--set {setting}")
+    assert (one["source"], one["column"], one["end_column"]) == ("--set seed=x", 12, 13)
 
 
 def test_paths_become_uris_and_secrets_stay_secret() -> None:
