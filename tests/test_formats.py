@@ -209,7 +209,11 @@ COLUMN = (
 @given(data=st.data())
 def test_any_json_is_read_or_refused_and_never_changed(name: str, data: st.DataObject):
     further = data.draw(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=4))
-    row = {**further, **{column: data.draw(COLUMN) for column in TABLE[name]["columns"]}}
+    optional = data.draw(
+        st.dictionaries(st.sampled_from(TABLE[name].get("optional", [""])), COLUMN, max_size=2)
+    )
+    row = {**further, **optional}
+    row |= {column: data.draw(COLUMN) for column in TABLE[name]["columns"]}
     before = copy.deepcopy(row)
     try:
         found = FORMATS[name](row)

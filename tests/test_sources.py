@@ -171,6 +171,10 @@ BODIES = [
         "`f` must return a list of messages, a text, or None; what it returned is a number",
     ),
     ("return [{'role': 'user'}]", "what `f` returned: message 1: `content` must be a text"),
+    (
+        "from ftc.runtime.rows import Tokens; return Tokens([1, 2], [True])",
+        "`f` must return Tokens with a list of whole numbers, and one as long of true or false",
+    ),
     ("return {'messages': 'x'}", "what `f` returned: `messages` must be a list"),
 ]
 

@@ -43,7 +43,8 @@ def msagent(row: Row) -> Conversation:
     """
     found: list[Message] = []
     system = question = ""
-    for number, item in enumerate(_literal(row), 1):
+    messages = _literal(row)
+    for number, item in enumerate(messages, 1):
         where = f"message {number}: "
         side, value = item.get("from"), text(item, "value", where)
         if side == "system":
@@ -59,7 +60,7 @@ def msagent(row: Row) -> Conversation:
         else:
             sides = "system, user, assistant"
             raise ValueError(f"{where}`from` must be one of {sides}; it is {side!r:.40}")
-    if not found:
+    if not found or len(messages) == 1:
         raise Dropped("no question with an answer")
     return Conversation(found)
 
@@ -172,7 +173,7 @@ def moss_sft(row: Row) -> Conversation:
     system = optional_text(row, "meta_instruction").strip()
     found: list[Message] = [{"role": "system", "content": system}] if system else []
     for name, parts in sorted(chat.items(), key=lambda item: _number(item[0])):
-        if parts is None:  # Arrow fills the turns of a shorter conversation
+        if parts in (None, {}):  # Arrow fills the turns of a shorter conversation
             continue
         if not isinstance(parts, dict):
             raise ValueError(f"`{name}` must be a table of parts; it is {kind(parts)}")
@@ -188,8 +189,9 @@ def _number(name: str) -> int:
 
 
 def _moss_turn(parts: Row, name: str) -> list[Message]:
+    read = dict.fromkeys(MOSS, optional_text) | {"Human": text, "MOSS": text}
     said = {
-        part: _bare(optional_text(parts, part, f"{name}: "), *marks) for part, marks in MOSS.items()
+        part: _bare(read[part](parts, part, f"{name}: "), *marks) for part, marks in MOSS.items()
     }
     calls = _calls(said["Commands"])
     thoughts, answer = said["Inner Thoughts"], said["MOSS"]

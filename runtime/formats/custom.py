@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..errors import RunError
 from ..rows import Content, Conversation, Dropped, Preference, Row, Tokens
 from .conversations import conversation, messages
@@ -73,8 +75,10 @@ def _content(value: Any, function: str) -> Content:
     """What a function may return, checked."""
     if value is None:
         raise Dropped(f"left out by `{function}`")
-    if isinstance(value, str | Tokens | Preference):
+    if isinstance(value, str | Preference):
         return value
+    if isinstance(value, Tokens):
+        return _tokens(value, function)
     try:
         if isinstance(value, Conversation):
             return messages({"messages": value.messages, "tools": value.tools})
@@ -89,3 +93,15 @@ def _content(value: Any, function: str) -> Content:
     raise ValueError(
         f"`{function}` must return a list of messages, a text, or None; what it returned is {kind(value)}"
     )
+
+
+def _tokens(value: Tokens, function: str) -> Tokens:
+    """Tokens as lists, whatever held them: lists, arrays, tensors."""
+    if not np.size(value.ids):
+        raise Dropped("no tokens")
+    ids, loss = np.array(value.ids), np.array(value.loss)
+    if ids.dtype.kind not in "iu" or loss.dtype.kind != "b" or ids.shape != loss.shape[:1]:
+        raise ValueError(
+            f"`{function}` must return Tokens with a list of whole numbers, and one as long of true or false"
+        )
+    return Tokens(ids.tolist(), loss.tolist())

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Row
-from .values import optional_text, text, turn
+from .values import kind, optional_text, text, turn
 
 # The roles that XTuner's data sets are trained in, in our words.
 CODER = "You are a professional programmer. Write code that does what the human describes."
@@ -50,6 +50,8 @@ def alpaca(row: Row) -> Conversation:
 
 def history(value: Any) -> list[Message]:
     found: list[Message] = []
+    if not isinstance(value or [], list):
+        raise ValueError(f"`history` must be a list of questions with answers; it is {kind(value)}")
     for number, pair in enumerate(value or [], 1):
         if not isinstance(pair, list) or [type(side) for side in pair] != [str, str]:
             raise ValueError(f"item {number} of `history` must be a question and its answer")
