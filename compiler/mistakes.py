@@ -35,11 +35,11 @@ def diagnose(text: str, error: ValueError | RecursionError) -> Fault:
         start = deep.start() if deep else 0
         message, hint = "lists or tables are nested too deeply", "a spec needs only a few levels"
         return Fault(message, start, start + 1, hint, "too-deep")
-    first = re.match(r"\{|<|(?:from|import) \w", text)
+    first = re.match(r"(?:\s*(?:#.*)?\n)*(\{|<|(?:from|import) \w+)", text)
     if first:
-        language = {"{": "JSON", "<": "XML"}.get(first[0], "Python")
+        language = {"{": "JSON", "<": "XML"}.get(first[1], "Python")
         message, hint = f"this is {language}, and a spec is TOML", "`ftc new` writes a first spec"
-        return Fault(message, *first.span(), hint)
+        return Fault(message, *first.span(1), hint)
     position = _POSITION.fullmatch(str(error))
     if not position:  # the one error tomllib lets through: Python's limit of 4300 digits for int()
         number = re.search(r"[0-9_]{4300,}", text)
@@ -248,6 +248,7 @@ class Refusal:
         if thousands := re.match(r"(?:,[0-9]{3})+\b", self.rest):
             hint = f"write `{self.left}{thousands[0].replace(',', '')}`"
         elif decimals := re.fullmatch(r",([0-9]+)", self.code):
+            message = "a number has a decimal point in TOML, not a comma"
             hint = f"write `{self.left}.{decimals[1]}`"
         elif self.code in (",", ";"):
             hint = "remove it"
