@@ -81,6 +81,7 @@ def text_samples(
     one, bare = (_encode(tokenizer, ["a"], special=special)[0].ids for special in (True, False))
     start = next((n for n in range(len(one)) if one[n : n + len(bare)] == bare), 0)
     before, after = one[:start], one[start + len(bare) :]  # what the tokenizer puts around a text
+    _check_characters(texts, rows)
     known = words(tokenizer)
     quick = known.samples(texts, [[]] * len(texts)) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
@@ -168,6 +169,7 @@ def _chunk(
 ) -> list[Sample]:
     rendered = list(map(Renderer(tokenizer), conversations, rows))
     texts, everything = [one.text for one in rendered], loss_on == "all"
+    _check_characters(texts, rows)
     marked = [_marked(one, loss_on) for one in rendered]
     known = words(tokenizer)
     quick = known.samples(texts, marked) if known else [None] * len(texts)
@@ -179,6 +181,21 @@ def _chunk(
         _check_bos(tokenizer, ids, one.messages[0]["content"], row)
         samples.append(Sample(ids, ~inside if everything else inside, row))
     return samples
+
+
+def _check_characters(texts: Sequence[str], rows: Sequence[str]) -> None:
+    """JSON's \\ud83d without its other half is no character, and no tokenizer takes it."""
+    for text, row in zip(texts, rows, strict=True):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
+            raise RunError(
+                "bad-row",
+                f"half a character: {half} without its other half",
+                "write the character itself",
+                where=row,
+            ) from None
 
 
 def _check_bos(

@@ -71,7 +71,7 @@ BROKEN = {
     "no-bom.json": ("[{}]".encode("utf-16-le"), f":1:1: {ENCODING}"),
     "utf16.csv": ("instruction,output\n".encode("utf-16"), f":1:1: {ENCODING}"),
     "surrogate.jsonl": (LINE + b'{"instruction": "\xed\xa0\x80"}', f":2:18: {ENCODING}"),
-    "half-key.jsonl": (b'{"instruction": "a", "output": "b", "\\udc00": 1}', f":1: {BAD_JSON}"),
+    "half-end.jsonl": (b'{"instruction": "a", "output": "b\\udc00"}', f":1: {BAD_ROW}"),
     "bom.jsonl": (b"\xef\xbb\xbf", f": {EMPTY}"),
     "bom-inside.jsonl": (LINE + b"\xef\xbb\xbf" + LINE, f":2:1: {BAD_JSON}"),
     "blank.jsonl": (b"\r\n \n\t\n", f": {EMPTY}"),

@@ -117,6 +117,15 @@ def test_a_bos_in_a_row_is_the_rows_fault_and_in_a_template_the_templates(tokeni
         load("pretrain")
 
 
+def test_half_a_character_is_told_wherever_it_comes_from(tokenizer):
+    Path("own.py").write_text("def f(row): return row['text'] + '\\ud83d'")
+    write_lines("a.jsonl", [{"text": "a"}])
+    with pytest.raises(RunError, match=r"a.jsonl:1: error\[bad-row\]: half a character: .ud83d"):
+        data.load(
+            [data.Source(file="a.jsonl", format="own.py:f")], tokenizer, 96, "all", "drop", "d"
+        )
+
+
 def test_counts_add_up_over_chunks():
     one, two = ledger.Ledger("a", rows=3, samples=2, longest=5), ledger.Ledger("a", 2, 1, longest=4)
     one.drop("why", "a:1")
