@@ -1,7 +1,6 @@
 """Starting a script of a run: its options, and how it ends when something is wrong."""
 
 import argparse
-import ctypes
 import errno
 import fcntl
 import os
@@ -92,7 +91,7 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
     once after an error, as other ranks may hold it in a collective operation.
     """
     chosen = options()
-    _end_with_the_launcher()
+    stop.end_with_parent()
     stop.listen()
     try:
         main(chosen)
@@ -140,16 +139,6 @@ PEER_LOST = (
 )
 LIBRARIES = ("transformers", "peft", "deepspeed", "bitsandbytes")
 PATIENCE = 20.0  # seconds in which a process that ended with an error should have told its own
-
-
-def _end_with_the_launcher() -> None:
-    """Linux ends this process when torchrun is killed; without that, it would train on alone, unseen.
-
-    torchrun gives its processes a session each, so that no kill of a process group reaches them.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _rank() -> int:

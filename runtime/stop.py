@@ -5,8 +5,10 @@ try again later), so that a queue can tell it from a failure. launch.sh passes t
 process; a second one stops at once.
 """
 
+import ctypes
 import os
 import signal
+import sys
 from typing import Any
 
 from . import distributed
@@ -55,3 +57,13 @@ def received() -> bool:
 def asked() -> bool:
     """Did any process get a signal? All ranks call it after the same step and get the same answer."""
     return bool(distributed.total([_Request.received])[0])
+
+
+def end_with_parent() -> None:
+    """Linux kills this process when its parent is gone; without that, it would work on alone, unseen.
+
+    No kill of a process group reaches it: torchrun gives each of its processes a session.
+    """
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

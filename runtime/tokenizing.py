@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from . import reading
+from . import reading, stop
 from .errors import RunError
 from .files import Raw
 from .formats import function
@@ -110,7 +110,7 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
         # Forked, so that nothing is imported or copied again, and nothing there is looked through for garbage.
         gc.freeze()
         fork = get_context("fork")
-        with ProcessPoolExecutor(processes, fork, signal.signal, IGNORE_CTRL_C) as pool:
+        with ProcessPoolExecutor(processes, fork, _begin) as pool:
             under_way: deque = deque()
             for chunk in _chain(head, chunks):
                 under_way.append(pool.submit(_do, chunk))
@@ -133,7 +133,12 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
 
 
 _work: Callable = tuple
-IGNORE_CTRL_C = (signal.SIGINT, signal.SIG_IGN)  # it reaches the parent, too, which says the word
+
+
+def _begin() -> None:
+    """A process that tokenizes lasts as long as its parent, which also says the word on Ctrl-C."""
+    stop.end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do(chunk: Chunk) -> tuple[bytes, Ledger]:

@@ -39,7 +39,7 @@ def receive(number: int, frame: Any) -> None:
         asked.append((time.monotonic(), signal.Signals(number)))
         for process in processes:
             process.send_signal(signal.SIGUSR1)
-        text = "the current step will be finished and saved; a second signal stops at once"
+        text = "a step under way will be finished and saved; a second signal stops at once"
         print(f"{signal.Signals(number).name}: {text}.", file=sys.stderr, flush=True)
         if not processes:
             os._exit(EXIT_STOPPED)
@@ -48,8 +48,10 @@ def receive(number: int, frame: Any) -> None:
 def ended(rank: int, code: int) -> int:
     """Says how the run ended; returns the exit code."""
     code = code if code > 0 else 128 - code
-    if asked and code in (EXIT_STOPPED, 128 + signal.SIGUSR1, 128 + signal.SIGTERM):
-        print(f"Stopped by {asked[0][1].name} (exit code {EXIT_STOPPED}).", file=sys.stderr)
+    requests = (128 + signal.SIGUSR1, 128 + signal.SIGTERM)
+    if code == EXIT_STOPPED or (asked and code in requests):
+        by = asked[0][1].name if asked else f"a signal to rank {rank}"
+        print(f"Stopped by {by} (exit code {EXIT_STOPPED}).", file=sys.stderr)
         return EXIT_STOPPED
     text = f"train.py stopped: rank {rank} ended with code {code}"
     if code == 128 + signal.SIGKILL:

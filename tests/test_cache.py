@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import signal
+import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -36,6 +39,29 @@ def test_processes_change_nothing(tokenizer, monkeypatch):
     write_lines("a.jsonl", [*tiny.rows(60), {"messages": 3}])
     with pytest.raises(RunError, match=r"a.jsonl:61: error\[bad-row\]"):
         all_of(3)
+
+
+def test_processes_end_with_their_parent(tokenizer, monkeypatch):
+    """Killed with -9 while it has rows tokenized, a rank leaves nobody behind."""
+    monkeypatch.setattr(tokenizing, "CHUNK", 7)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(2))
+    write_lines("a.jsonl", tiny.rows(60))
+    parent = os.fork()
+    if parent == 0:
+        at_work = tokenizing.tokenized(data.Source(file="a.jsonl"), tokenizer, SETTINGS)
+        next(iter(at_work))
+        pids = " ".join(str(process.pid) for process in psutil.Process().children())
+        Path("workers").write_text(pids)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(parent, 0)
+    workers = [int(pid) for pid in Path("workers").read_text().split()]
+    deadline = time.monotonic() + 20
+    while any(map(psutil.pid_exists, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = [pid for pid in workers if psutil.pid_exists(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert len(workers) == 2 and not left
 
 
 def test_tokens_come_from_the_cache_until_anything_changes(tokenizer, capsys):
