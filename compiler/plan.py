@@ -7,7 +7,9 @@ ten times faster than a dataclass, and the compiler starts many times a day.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeGuard, TypeVar
+
+from .tree import is_tuple
 
 T = TypeVar("T")
 
@@ -250,14 +252,18 @@ class Plan(NamedTuple):
     template: str  # the chat template's text, which the run carries as chat_template.jinja
 
 
+def is_value(value: Any) -> TypeGuard[Value[Any]]:
+    return isinstance(value, Value)
+
+
 def leaves(plan: Any, prefix: str = "") -> Iterator[tuple[str, Value[Any]]]:
     """Every value of the plan by its dotted path, as ("optim.learning_rate", Value)."""
     for name, inner in zip(plan._fields, plan, strict=True):
         path = f"{prefix}{name}"
-        if isinstance(inner, Value):
-            yield path, inner  # pyright: ignore[reportUnknownVariableType]
+        if is_value(inner):
+            yield path, inner
         elif hasattr(inner, "_fields"):
             yield from leaves(inner, f"{path}.")
-        elif isinstance(inner, tuple):
-            for index, item in enumerate(inner):  # pyright: ignore
+        elif is_tuple(inner):
+            for index, item in enumerate(inner):
                 yield from leaves(item, f"{path}[{index}].")

@@ -8,14 +8,15 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from .plan import SourcePlan, Value
+from .plan import SourcePlan, Value, is_value
+from .tree import is_array, is_table, is_tuple
 
 WIDTH = 100  # columns of the generated Python
 
 
 def bare(value: Any) -> Any:
     """The value itself; None stays None."""
-    return value.value if isinstance(value, Value) else value  # pyright: ignore
+    return value.value if is_value(value) else value
 
 
 def py(value: Any) -> str:
@@ -23,11 +24,11 @@ def py(value: Any) -> str:
     value = bare(value)
     if isinstance(value, str):
         return _py_text(value)
-    if isinstance(value, list):
-        items = "".join(f"    {py(item)},\n" for item in value)  # pyright: ignore
+    if is_array(value):
+        items = "".join(f"    {py(item)},\n" for item in value)
         return f"[\n{items}]"
-    if isinstance(value, dict):
-        items = "".join(f"    {inline(k)}: {inline(v)},\n" for k, v in value.items())  # pyright: ignore
+    if is_table(value):
+        items = "".join(f"    {inline(k)}: {inline(v)},\n" for k, v in value.items())
         return f"{{\n{items}}}"
     return inline(value)
 
@@ -37,12 +38,12 @@ def inline(value: Any) -> str:
     value = bare(value)
     if isinstance(value, str):
         return _py_text(value)
-    if isinstance(value, list):
-        return f"[{', '.join(inline(item) for item in value)}]"  # pyright: ignore
-    if isinstance(value, tuple):
-        return f"({', '.join(inline(item) for item in value)})"  # pyright: ignore
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{inline(k)}: {inline(v)}' for k, v in value.items())}}}"  # pyright: ignore
+    if is_array(value):
+        return f"[{', '.join(inline(item) for item in value)}]"
+    if is_tuple(value):
+        return f"({', '.join(inline(item) for item in value)})"
+    if is_table(value):
+        return f"{{{', '.join(f'{inline(k)}: {inline(v)}' for k, v in value.items())}}}"
     return repr(value)
 
 
@@ -65,10 +66,10 @@ def toml(value: Any) -> str:
         return '"' + "".join(escapes.get(character, character) for character in value) + '"'
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, dict):
+    if is_table(value):
         return "a table"
-    if isinstance(value, list | tuple):
-        items = [toml(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if is_array(value) or is_tuple(value):
+        items = [toml(item) for item in value]
         return "a list of tables" if "a table" in items else f"[{', '.join(items)}]"
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
@@ -100,7 +101,7 @@ def comment_lines(value: Any) -> str:
 
 def origin(value: Any) -> str:
     """Where a value comes from, as a comment; a value that is absent is absent by default."""
-    return comment(str(value.origin)) if isinstance(value, Value) else "default"  # pyright: ignore
+    return comment(str(value.origin)) if is_value(value) else "default"
 
 
 def source(plan: SourcePlan) -> str:
@@ -141,12 +142,12 @@ def argument(name: str, value: Value[Any], indent: int) -> str:
     text = inline(value)
     taken = indent + len(f"{name}={text},  # {origin(value)}")
     content: Any = value.value
-    if taken <= WIDTH or not isinstance(content, list | dict):
+    if taken <= WIDTH or not (is_array(content) or is_table(content)):
         return text
-    if isinstance(content, dict):
-        items = [f"{inline(key)}: {inline(item)}" for key, item in content.items()]  # pyright: ignore
+    if is_table(content):
+        items = [f"{inline(key)}: {inline(item)}" for key, item in content.items()]
     else:
-        items = [inline(item) for item in content]  # pyright: ignore
+        items = [inline(item) for item in content]
     lines = "".join(f"{' ' * (indent + 4)}{item},\n" for item in items)
     return f"{text[0]}\n{lines}{' ' * indent}{text[-1]}"
 

@@ -16,6 +16,7 @@ import click
 from .codes import MEANINGS
 from .diagnostics import CompileError, Diagnostic, mask
 from .lockfile import tool_version
+from .tree import is_table, is_tuple
 
 T = TypeVar("T")
 Format = Literal["text", "json", "sarif"]
@@ -119,10 +120,10 @@ def _uri(path: str) -> str:
 
 
 def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}  # pyright: ignore
-    if isinstance(value, tuple):
-        return [_masked(item) for item in value]  # pyright: ignore
+    if is_table(value):
+        return {key: _masked(item) for key, item in value.items()}
+    if is_tuple(value):
+        return [_masked(item) for item in value]
     return mask(value) if isinstance(value, str) else value
 
 

@@ -20,7 +20,7 @@ from .lockfile import LOCK, read_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
 from .presets import Architecture, find_model
-from .tree import is_array, is_table
+from .tree import is_array, is_table, is_tuple
 
 Values = dict[str, Value[Any]]
 
@@ -80,7 +80,7 @@ def _words(rows: int | None, size: int) -> str:
 
 def _listed(value: Any) -> Any:
     """As JSON has it: no tuples."""
-    return list(value) if isinstance(value, tuple) else value  # pyright: ignore
+    return list(value) if is_tuple(value) else value
 
 
 def of_run(folder: Path) -> Side:

@@ -186,7 +186,7 @@ class Lora(Table, affects="numerics"):
 class Qlora(Lora):
     """[method] with kind = "qlora": LoRA on a quantized base (arXiv 2305.14314, 2208.07339)."""
 
-    kind: Literal["qlora"] = key(help=KINDS)  # pyright: ignore
+    kind: Literal["qlora"] = key(help=KINDS)  # pyright: ignore - another word than Lora's
     quantization: Quantization = table(Quantization, help="How the frozen base is stored.")
 
 

@@ -7,7 +7,7 @@ compile that takes four times as long as the whole of this, which only many rend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -39,11 +39,11 @@ def fill(path: str, variables: dict[str, Any]) -> str:
     return "".join(_texts(parsed(path).body, variables))
 
 
-def _texts(body: list[nodes.Node], scope: dict[str, Any]) -> Iterator[str]:
+def _texts(body: Sequence[nodes.Node], scope: dict[str, Any]) -> Iterator[str]:
     for node in body:
         match node:
             case nodes.Output():
-                yield from _texts(node.nodes, scope)  # pyright: ignore[reportArgumentType]
+                yield from _texts(node.nodes, scope)
             case nodes.TemplateData():
                 yield node.data
             case nodes.If(elif_=[]):

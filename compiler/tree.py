@@ -13,6 +13,10 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+def is_tuple(value: Any) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(value, tuple)
+
+
 def has(data: Any, part: str | int) -> bool:
     """Whether `data[part]` exists."""
     if is_array(data):

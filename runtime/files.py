@@ -50,7 +50,7 @@ def without_none(value: Any) -> Any:
 
 def _open(file: str) -> BinaryIO:
     if file.endswith(".gz"):
-        return gzip.open(file, "rb")  # pyright: ignore
+        return gzip.open(file, "rb")
     if file.endswith(".zst"):
         import pyarrow as pa
 

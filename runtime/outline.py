@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache, wraps
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
@@ -125,7 +125,7 @@ def _joined(pieces: Iterable[Any]) -> str:
 class _Generation(Extension):
     """{% generation %}, which marks what is learnt."""
 
-    tags = {"generation"}  # noqa: RUF012
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser: Any) -> Any:
         line = next(parser.stream).lineno
@@ -184,7 +184,7 @@ def _compiled(template: str) -> Any:
     )
     env.filters.update({k: _blind(v) for k, v in env.filters.items() if k not in FILTERS})
     env.globals["raise_exception"] = _raise
-    env.concat = _joined  # type: ignore
+    env.concat = _joined
     found = env.from_string(template)
     found.root_render_func.__globals__["str_join"] = _joined  # what `~` calls
     return found

@@ -10,7 +10,6 @@ A tracker looks on and never decides: when one fails, that is said once, and tra
 import importlib.util
 import json
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -112,7 +111,7 @@ def start(
             )
     if not log.writes:
         return
-    sys.stdin = open(os.devnull)  # nobody is there to answer a question  # noqa: PTH123, SIM115
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody is there to answer a question
     plan = json.loads(Path(LOCK).read_text("utf-8"))["plan"]
     config = {key: entry["value"] for key, entry in plan.items() if entry["value"] is not None}
     STARTED.extend(Tracker(one, Run(project, name, online, first_step, config)) for one in names)

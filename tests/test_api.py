@@ -67,7 +67,7 @@ def test_every_name_is_there_and_no_other():
     for name in ftc.__all__:
         assert getattr(ftc, name) is getattr(library, name)
     with pytest.raises(AttributeError, match="module 'ftc' has no attribute 'compil'"):
-        ftc.compil  # noqa: B018
+        ftc.compil  # noqa: B018 - looking it up is the test
     assert (Path(ftc.__file__).parent / "py.typed").is_file()
 
 
@@ -89,7 +89,7 @@ def test_the_files_are_those_of_the_command_line(folder, capfd):
         assert Path("here", name).read_bytes() == Path("there", name).read_bytes()
     assert not ftc.diff("here", "there")
     with pytest.raises(TypeError):
-        run["train.py"] = run["launch.sh"]  # type: ignore[index]
+        run["train.py"] = run["launch.sh"]  # type: ignore[index] - is refused
 
 
 def test_a_warning_is_no_error(folder):

@@ -146,7 +146,7 @@ assert_type(ftc.explain("spec.toml")[0], ftc.Explained)
 assert_type(ftc.diff("a.toml", "b.toml"), ftc.Difference)
 assert_type(ftc.verify("out")[0], ftc.Finding)
 try:
-    ftc.compile(3)  # pyright: ignore[reportArgumentType]
+    ftc.compile(3)  # pyright: ignore[reportArgumentType] - is refused
 except ftc.CompileError as error:
     assert_type(error.diagnostics, tuple[ftc.Diagnostic, ...])
 """

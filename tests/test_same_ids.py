@@ -75,7 +75,7 @@ def test_all_see_the_same_ids(both, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     server = TestClient(serve.build_app(serve.OneModel(str(folder), "tiny", "cpu", "auto"), None))
     number = 0
-    for number, (messages, tools, ids) in enumerate(prompts(trained), 1):  # noqa: B007
+    for number, (messages, tools, ids) in enumerate(prompts(trained), 1):  # noqa: B007 - counts them
         how = {"tools": tools, "add_generation_prompt": True}
         assert tokenizer.apply_chat_template(messages, return_dict=False, **how) == ids
         text = tokenizer.apply_chat_template(messages, tokenize=False, **how)

@@ -107,7 +107,7 @@ def main(options):
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
     # While this object lives, from_pretrained loads each weight as a share on every rank (ZeRO 3).
-    partitioning = HfDeepSpeedConfig("ds_config.json")  # noqa: F841
+    _partitioning = HfDeepSpeedConfig("ds_config.json")
 
     model = AutoModelForCausalLM.from_pretrained(
         BASE,
