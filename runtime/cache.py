@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -160,7 +159,7 @@ def _build(
     try:
         with (
             pa.ipc.new_file(str(work / "tokens.arrow"), SCHEMA) as file,
-            tqdm(unit="row", desc=source.name, disable=_no_bar(), leave=False) as bar,
+            tqdm(unit="row", desc=source.name, disable=None, leave=False) as bar,
         ):
             for batch, counts in tokenized(source, tokenizer, settings):
                 file.write_batch(batch)
@@ -178,8 +177,3 @@ def _build(
         work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _no_bar() -> bool | None:
-    """tqdm shows a bar on a terminal only (None), and not to those who wait."""
-    return None if sys.stderr.isatty() else True

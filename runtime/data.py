@@ -20,7 +20,7 @@ from .errors import RunError
 from .ledger import Ledger
 from .packing import Sequences
 from .reading import Source
-from .sample_set import Samples, lengths_of, num_supervised
+from .sample_set import Samples, num_supervised
 from .tokenizing import Settings
 from .tokens import Sample, read_template
 
@@ -124,12 +124,12 @@ def weigh(samples: Samples, sources: Sequence[Source], seed: int) -> Samples:
     return samples.take(np.concatenate(taken))
 
 
-def pack(samples: Sequence[Sample], max_seq_length: int) -> Sequences:
+def pack(samples: Samples, max_seq_length: int) -> Sequences:
     """Sequences of several samples' numbers, each of at most `max_seq_length` tokens."""
-    return packing.pack(lengths_of(samples), max_seq_length)
+    return packing.pack(samples.lengths, max_seq_length)
 
 
-def one_by_one(samples: Sequence[Sample]) -> Sequences:
+def one_by_one(samples: Samples) -> Sequences:
     """Sequences of one sample's number each."""
     return Sequences(np.arange(len(samples)), np.arange(len(samples) + 1))
 
@@ -182,14 +182,14 @@ def shuffled(seed: int, epoch: int, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def grouped(
-    seed: int, epoch: int, sequences: Sequences, samples: Sequence[Sample], batch_size: int
+    seed: int, epoch: int, sequences: Sequences, samples: Samples, batch_size: int
 ) -> np.ndarray:
     """The order of an epoch in which the sequences of a batch are about equally long.
 
     Of the shuffled sequences, each 50 batches are sorted by length; the batches are shuffled again.
     """
     order = shuffled(seed, epoch, len(sequences))
-    lengths = np.add.reduceat(lengths_of(samples)[sequences.members], sequences.bounds[:-1])[order]
+    lengths = np.add.reduceat(samples.lengths[sequences.members], sequences.bounds[:-1])[order]
     within = np.lexsort((-lengths, np.arange(len(order)) // (50 * batch_size)))
     whole = len(order) // batch_size * batch_size
     batches = order[within][:whole].reshape(-1, batch_size)
@@ -220,7 +220,7 @@ class Stream:
     (a number of sequences), None never. `group_by_length`: see `grouped`.
     """
 
-    samples: Sequence[Sample]
+    samples: Samples
     sequences: Sequences
     seed: int
     rank: int

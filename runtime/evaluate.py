@@ -1,14 +1,14 @@
 """What a model says without learning: the validation loss, and that samples don't see each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from . import data, distributed, packing
+from . import data, distributed
 from .clock import apart
 from .errors import RunError
-from .sample_set import lengths_of
+from .sample_set import Samples
 from .tokens import Sample
 
 Forward = Callable[[torch.nn.Module, data.Batch], torch.Tensor]
@@ -18,7 +18,7 @@ Forward = Callable[[torch.nn.Module, data.Batch], torch.Tensor]
 def loss(
     engine: torch.nn.Module,
     forward: Forward,
-    samples: Sequence[Sample],
+    samples: Samples,
     max_seq_length: int,
     device: str,
 ) -> float:
@@ -28,7 +28,7 @@ def loss(
     Each rank takes every n-th sequence; a rank that runs out goes on with empty batches, as the ranks
     of a partitioned model must call it equally often. Nothing of training changes.
     """
-    sequences = packing.pack([len(sample.ids) for sample in samples], max_seq_length)
+    sequences = data.pack(samples, max_seq_length)
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
     training = engine.training
     engine.eval()
@@ -45,7 +45,7 @@ def loss(
 
 
 def prove_isolation(
-    engine: torch.nn.Module, forward: Forward, samples: Sequence[Sample], device: str
+    engine: torch.nn.Module, forward: Forward, samples: Samples, device: str
 ) -> None:
     """Shows that a sample has the same logits behind another one in a row as it has alone.
 
@@ -71,9 +71,9 @@ def prove_isolation(
         )
 
 
-def beginnings(samples: Sequence[Sample], tokens: int = 64) -> list[Sample]:
+def beginnings(samples: Samples, tokens: int = 64) -> list[Sample]:
     """The first tokens of two long samples, each of them predicted; at least two of each."""
-    longest = np.argsort(-lengths_of(samples)[:1000])
+    longest = np.argsort(-samples.lengths[:1000])
     found = [samples[int(longest[number % len(longest)])] for number in (0, 1)]
     ids = [np.resize(s.ids, max(2, min(tokens, len(s.ids)))) for s in found]
     return [Sample(own, np.ones(len(own), bool), s.row) for own, s in zip(ids, found, strict=True)]

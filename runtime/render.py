@@ -25,18 +25,13 @@ class Rendered:
     learnt: list[bool]
 
 
-def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, row: str) -> Rendered:
+class Renderer:
     """Renders with the tokenizer's chat template; `row` (file:line) is named in errors.
 
     The stretches come from the template's {% generation %} marks. For a template without, an answer is
     what the conversation's render has behind the render of its prompt. Raises RunError where the
     template refuses the conversation, leaves out its tools, or hides which text is the answer.
     """
-    return Renderer(tokenizer)(conversation, row)
-
-
-class Renderer:
-    """`render` with a tokenizer that stays as it is meanwhile."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.template: str = tokenizer.chat_template

@@ -75,10 +75,3 @@ class _Shelf:
         ids, loss = (batch[name][row].values for name in ("ids", "loss"))
         told = place_now(batch["place"][row].as_py(), self.moved[self.source[number]])
         return Sample(ids.to_numpy(), loss.to_numpy().view(bool), told)
-
-
-def lengths_of(samples: Sequence[Sample]) -> np.ndarray:
-    """(n,): how many tokens each has."""
-    if isinstance(samples, Samples):
-        return samples.lengths
-    return np.array([len(sample.ids) for sample in samples], np.int64)

@@ -4,7 +4,7 @@ A process holds a slice of the row. For attention the slices are exchanged for h
 the whole row with its share of the heads; what attention is told of the samples' ends stays as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from . import data, distributed, evaluate
 from .data import Batch
 from .errors import RunError
-from .tokens import Sample
+from .sample_set import Samples
 
 
 def start(model: Any, size: int) -> Any:
@@ -62,7 +62,7 @@ def _mine(batch: Batch, size: int) -> torch.Tensor:
 def prove(
     engine: Any,
     losses: Callable[[Any, Batch], torch.Tensor],
-    samples: Sequence[Sample],
+    samples: Samples,
     size: int,
     device: str,
 ) -> None:

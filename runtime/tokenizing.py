@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -29,7 +29,7 @@ from .formats import function
 from .ledger import Ledger
 from .reading import Source
 from .rows import Conversation, Dropped, Preference, Tokens
-from .tokens import Sample, chat_samples, control_tokens, ends, text_samples, token_samples
+from .tokens import Sample, chat_samples, control_tokens, ends, text_samples
 
 CHUNK = 500  # rows at a time
 LARGEST = 1 << 19  # characters of them: the tokenizer takes a hundred bytes for each
@@ -98,8 +98,8 @@ def _size(value: Any) -> int:
 def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> Iterator:
     """`work` of each chunk, in order; few chunks are under way at a time, so memory is bounded."""
     head = list(islice(chunks, 2))
+    chunks = chain(head, chunks)
     if len(head) < 2 or processes == 1:
-        yield from map(work, head)
         yield from map(work, chunks)
         return
     global _work
@@ -112,7 +112,7 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
         fork = get_context("fork")
         with ProcessPoolExecutor(processes, fork, _begin) as pool:
             under_way: deque = deque()
-            for chunk in _chain(head, chunks):
+            for chunk in chunks:
                 under_way.append(pool.submit(_do, chunk))
                 if len(under_way) > 2 * processes:
                     yield _unpacked(under_way.popleft().result())
@@ -148,11 +148,6 @@ def _do(chunk: Chunk) -> tuple[bytes, Ledger]:
 
 def _unpacked(result: tuple[bytes, Ledger]) -> tuple[pa.RecordBatch, Ledger]:
     return pa.ipc.read_record_batch(pa.py_buffer(result[0]), SCHEMA), result[1]
-
-
-def _chain(head: list[Chunk], chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    yield from head
-    yield from chunks
 
 
 def tokenize(
@@ -205,7 +200,10 @@ def _samples(
     if kind is Tokens:
         for tokens, place in zip(contents, places, strict=True):
             _check_ids(tokens.ids, place, len(tokenizer))
-        return token_samples(contents, places)
+        return [
+            Sample(np.array(tokens.ids, np.int32), np.array(tokens.loss, bool), place)
+            for tokens, place in zip(contents, places, strict=True)
+        ]
     assert kind is Preference
     raise RunError(
         "preference-rows",

@@ -15,8 +15,8 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from .errors import RunError
-from .render import Rendered, Renderer, Span, render
-from .rows import Conversation, Tokens
+from .render import Rendered, Renderer, Span
+from .rows import Conversation
 from .words import words
 
 
@@ -98,14 +98,6 @@ def text_samples(
     return samples
 
 
-def token_samples(contents: Sequence[Tokens], rows: Sequence[str]) -> list[Sample]:
-    """Rows that are tokenized already, as they are."""
-    return [
-        Sample(np.asarray(content.ids, np.int32), np.asarray(content.loss, bool), row)
-        for content, row in zip(contents, rows, strict=True)
-    ]
-
-
 def ends(sample: Sample, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether what is learnt last is an end: of an answer, or of a text. False for a cut sample."""
     learnt = int(sample.loss.nonzero()[0].max(initial=-1))
@@ -146,11 +138,8 @@ def _end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> End:
     last = [sample.ids[sample.loss][-1:].tolist() for sample in (one, two)]
     own = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
     if last[0] != last[1] or not last[0] or last[0][0] not in own:
-        (start, stop), text = (
-            (rendered := render(tokenizer, probes[0], "")).answers[0],
-            rendered.text,
-        )
-        found = text[start:stop].removeprefix("a")
+        rendered = Renderer(tokenizer)(probes[0], "")
+        found = rendered.text[slice(*rendered.answers[0])].removeprefix("a")
         spelt = f"with {found!r}, which is no token of this tokenizer" if found else "with no token"
         raise RunError(
             "no-end-token",

@@ -10,7 +10,7 @@ tokenizer's own answer is left to the tokenizer.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -41,8 +41,9 @@ class Words:
         contents = sorted(added, key=len, reverse=True)
         self.special = re.compile(f"({'|'.join(map(re.escape, contents)) or '(?!)'})")
         self.added = {content: _packed([id]) for content, id in added.items()}
-        self.words = _Words(backend.model)
-        self.pieces, self.spaced = _Pieces(self, ""), _Pieces(self, " ")
+        self.bpe, self.alphabet = backend.model, _alphabet()
+        self.words, self.pieces = _Table(self._word), _Table(self._piece)
+        self.spaced = _Table(self._behind_a_space)
         self.cuts = not re.search(r"\(\?<|\\[bBAG]", pattern) and all(
             self.split(f"{a} {b}") == [*self.split(a), *self.split(f" {b}")]
             for a, b in product(SAMPLES, SAMPLES)
@@ -93,6 +94,19 @@ class Words:
         between = b"".join(map(self.spaced.__getitem__, pieces))
         return self.pieces[first] + between + self.pieces[f" {last}"]
 
+    def _word(self, word: str) -> bytes:
+        spelt = word.encode().decode("latin-1").translate(self.alphabet)
+        return _packed([token.id for token in self.bpe.tokenize(spelt)])
+
+    def _piece(self, piece: str) -> bytes:
+        return b"".join(map(self.words.__getitem__, self.split(piece)))
+
+    def _behind_a_space(self, piece: str) -> bytes:
+        """The ids of a space and the piece. Raises KeyError if there is more white space at its ends."""
+        if not piece or piece[0].isspace() or piece[-1].isspace():
+            raise KeyError
+        return self._piece(f" {piece}")
+
     def _known(self, text: str) -> bool:
         """Whether each of the text's characters is of the same class for the tokenizer and for `regex`.
 
@@ -122,9 +136,7 @@ class Words:
         if not len(ids):
             return [None] * len(texts)
         bounds = np.cumsum([0, *(len(each) // 4 for each in packed)])
-        at = np.concatenate(
-            [[0], self.num_bytes[ids].cumsum()]
-        )  # where each token begins, in bytes
+        at = np.r_[0, self.num_bytes[ids].cumsum()]  # where each token begins, in bytes
         sizes = [len(text) if text.isascii() else len(text.encode()) for text in texts]
         good = (np.diff(at[bounds]) == sizes) & (np.diff(bounds) > 0)
         owner = np.repeat(np.arange(len(texts)), [len(each) for each in stretches])
@@ -150,40 +162,19 @@ class Words:
         return [(ids[a:b], inside[a:b]) if is_good else None for a, b, is_good in pairs]
 
 
-class _Words(dict[str, bytes]):
-    """Word -> its ids, as the bytes of int32; made where it is missing."""
+class _Table(dict[str, bytes]):
+    """A text -> its ids, as the bytes of int32; `make` makes them where they are missing."""
 
-    def __init__(self, bpe: Any) -> None:
+    def __init__(self, make: Callable[[str], bytes]) -> None:
         super().__init__()
-        self.bpe, self.alphabet = bpe, _alphabet()
+        self.make = make
 
-    def __missing__(self, word: str) -> bytes:
+    def __missing__(self, text: str) -> bytes:
+        ids = self.make(text)
         if len(self) >= MOST:
             self.clear()
-        spelt = word.encode().decode("latin-1").translate(self.alphabet)
-        ids = _packed([token.id for token in self.bpe.tokenize(spelt)])
-        if len(word) <= LONGEST:
-            self[word] = ids
-        return ids
-
-
-class _Pieces(dict[str, bytes]):
-    """A piece of text between words, `before` left out -> its ids. A piece behind a space must begin and
-    end with other characters than white space, or it is a KeyError."""
-
-    def __init__(self, known: Words, before: str) -> None:
-        super().__init__()
-        self.known, self.before = known, before
-
-    def __missing__(self, piece: str) -> bytes:
-        if self.before and (not piece or piece[0].isspace() or piece[-1].isspace()):
-            raise KeyError
-        if len(self) >= MOST:
-            self.clear()
-        words = self.known.split(self.before + piece)
-        ids = b"".join(map(self.known.words.__getitem__, words))
-        if len(piece) <= LONGEST:
-            self[piece] = ids
+        if len(text) <= LONGEST:
+            self[text] = ids
         return ids
 
 

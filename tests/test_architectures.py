@@ -21,6 +21,7 @@ from ftc.runtime import attention, data, evaluate, tokens
 from ftc.runtime.errors import RunError
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from . import tiny
 from .architectures import make
 from .conftest import ROOT
 
@@ -127,7 +128,7 @@ def test_loss_and_gradients_are_those_of_plain_transformers(kind):
     expected = plain(make(kind), samples())
     model = make(kind, INSTEAD.get(kind, SEGMENTS))
     assert_same(packed(model, samples()), expected)
-    evaluate.prove_isolation(model, logits, samples(), "cpu")
+    evaluate.prove_isolation(model, logits, tiny.in_memory(samples()), "cpu")
 
 
 @pytest.mark.parametrize("name", ["sdpa", "eager"])
@@ -199,7 +200,7 @@ def test_an_architecture_that_mixes_samples_is_found_out(kind):
         for name, gradient in packed_loss[1].items()
     )
     with pytest.raises(RunError, match="samples-not-isolated"):
-        evaluate.prove_isolation(model, logits, samples(), "cpu")
+        evaluate.prove_isolation(model, logits, tiny.in_memory(samples()), "cpu")
     each = [packed(model, [row]) for row in samples()[2:]]  # a row each: what ftc then does
     for row, found in zip(samples()[2:], each, strict=True):
         assert_same(found, plain(model, [row]))

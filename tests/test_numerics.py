@@ -205,7 +205,7 @@ def test_packing_keeps_every_sample_whole():
 @pytest.mark.parametrize("world_size, micro", [(1, 1), (1, 4), (2, 2), (4, 1)])
 def test_order_is_a_function_of_seed_and_step(world_size, micro):
     """Whatever the ranks and micro-batches, a step holds the same sequences; an epoch holds each once."""
-    samples = [sample_of([30 + n, 4]) for n in range(10)]
+    samples = tiny.in_memory([sample_of([30 + n, 4]) for n in range(10)])
     streams = [
         data.Stream(
             samples,
