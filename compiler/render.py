@@ -119,7 +119,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     if plan.method.quantization:
         parts["quantization"] = part(f"quantization_{plan.method.quantization.bits.value}bit")
     parts["model"] = part(f"model_{plan.method.kind.value}")
-    parts["zero3"] = part("zero3") if plan.parallel.zero_stage.value == 3 else ""
+    parts["zero3"] = part("zero3") if _loads_shares(plan) else ""
     parts["load"] = _load(plan)
     shared = plan.parallel.sequence_parallel_size is not None
     parts["ranks"] = "DATA_PARALLEL_SIZE" if shared else "WORLD_SIZE"
@@ -237,6 +237,11 @@ def _base_arguments(plan: Plan) -> list[str]:
     return arguments
 
 
+def _loads_shares(plan: Plan) -> bool:
+    """Whether each weight is loaded as a share on every rank; a quantized one is shared out later."""
+    return plan.parallel.zero_stage.value == 3 and plan.method.quantization is None
+
+
 def _imports(plan: Plan) -> dict[str, Any]:
     """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
@@ -270,9 +275,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
         "peft": peft,
         "torch.nn.functional": [] if fuses_head(plan) else ["cross_entropy"],
         "transformers": transformers,
-        "transformers.integrations": ["HfDeepSpeedConfig"]
-        if plan.parallel.zero_stage.value == 3
-        else [],
+        "transformers.integrations": ["HfDeepSpeedConfig"] if _loads_shares(plan) else [],
     }
     computes = plan.optim.lr_scheduler.value not in ("linear", "constant")
     return {

@@ -180,17 +180,18 @@ def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
 
 def zero_fits_method(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Stage 3 shares out the weights of the base, which must allow it."""
-    if spec.parallel.zero_stage == 3 and isinstance(spec.method, Qlora):
+    bits = ("method", "quantization", "bits")
+    stage = spec.parallel.zero_stage
+    if stage == 3 and isinstance(spec.method, Qlora) and spec.method.quantization.bits == 8:
         yield at(
             document,
             STAGE,
             "zero-stage",
-            "ZeRO stage 3 can't share out a 4-bit base",
+            "ZeRO stage 3 can't share out an 8-bit base",
             on="value",
-            why="stage 3 splits each weight among the devices; bitsandbytes' 4-bit weights "
-            "can't be split",
-            others=[(("method", "kind"), 'kind is "qlora"')],
-            hints=["set zero_stage = 2", 'or method.kind = "lora"'],
+            why="bitsandbytes keeps 8-bit weights whole on each device, beside the shares",
+            others=[(bits, "bits is 8")],
+            hints=["set zero_stage = 2", "or bits = 4"],
         )
 
 

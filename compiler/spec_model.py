@@ -187,7 +187,11 @@ class Qlora(Lora):
     """[method] with kind = "qlora": LoRA on a quantized base (arXiv 2305.14314, 2208.07339)."""
 
     kind: Literal["qlora"] = key(help=KINDS)  # pyright: ignore - another word than Lora's
-    quantization: Quantization = table(Quantization, help="How the frozen base is stored.")
+    quantization: Quantization = table(
+        Quantization,
+        help="How the frozen base is stored. 4-bit weights are kept as bytes, and ZeRO 3 shares these out "
+        "as they are, so no storage dtype is to choose; 8-bit weights go up to stage 2.",
+    )
 
 
 Method = Annotated[Full | Lora | Qlora, Field(discriminator="kind")]
