@@ -170,7 +170,7 @@ def _build(
         entry: dict[str, Any] = {
             "sha256": _sha256(str(work / "tokens.arrow")),
             "paths": source.paths,
-            "ledger": ledger.to_json(),
+            "ledger": asdict(ledger),
         }
         (work / "entry.json").write_text(json.dumps(entry, ensure_ascii=False), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one

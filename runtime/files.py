@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import RunError
-from .json_text import CHUNK, decode, parse_line, rows_of_list, without_bom
+from .json_text import CHUNK, decode, rows_of_list, without_bom
 from .rows import Row
 
 Raw = Row | bytes  # bytes: a line of JSON that is yet to be parsed
@@ -29,11 +29,6 @@ def read(file: str) -> Iterator[tuple[str, Raw]]:
         yield from READERS[suffixes[-1]](file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(file, error) from None
-
-
-def parse(place: str, raw: Raw) -> Any:
-    """The row, if it was not parsed yet. Raises RunError where it is not JSON."""
-    return parse_line(raw, place) if isinstance(raw, bytes) else raw
 
 
 def without_none(value: Any) -> Any:

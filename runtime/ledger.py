@@ -86,14 +86,11 @@ class Ledger:
         fates = {name: Fate(**found[name]) for name in FATES}
         return cls(**{**found, **fates, "dropped": dropped})
 
-    def to_json(self) -> dict:
-        return asdict(self)
-
 
 def write(ledgers: Sequence[Ledger], path: str | Path) -> None:
     """Writes the counts as JSON: a list, one table a source."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([ledger.to_json() for ledger in ledgers], indent=2, ensure_ascii=False)
+    text = json.dumps(list(map(asdict, ledgers)), indent=2, ensure_ascii=False)
     Path(path).write_text(text + "\n", "utf-8")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from . import files
 from .errors import RunError
 from .formats import function
+from .json_text import parse_line
 from .rows import Content, Dropped, Row
 
 
@@ -58,7 +59,7 @@ Format = Callable[[Row], Content]
 
 def convert(format: Format, name: str, place: str, raw: files.Raw) -> Content | Dropped:
     """What the format called `name` makes of a row. Raises RunError, naming the place, if it can't."""
-    row = files.parse(place, raw)
+    row = parse_line(raw, place) if isinstance(raw, bytes) else raw
     if not isinstance(row, dict):
         raise RunError("bad-row", "the row is not a table of columns", where=place)
     try:
