@@ -50,6 +50,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "unpinned": "Something of the Hub is named without a commit. What it is may change from one "
         "day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
+        "no-embedding": "The tokenizer has a token that the model has no embedding for, and the rows or "
+        "the chat template use it.",
         "too-long-for-model": "Sequences are longer than the model has positions for.",
         "unknown-module": "An adapter is to go on a layer that the model does not have.",
         "unknown-chat-template": "The chat template is none of those that ftc ships, and no file.",

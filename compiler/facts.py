@@ -31,7 +31,7 @@ from .presets import (
 )
 from .spec import Spec
 from .spec_data import Source
-from .tree import is_table
+from .tree import is_array, is_table
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -39,10 +39,15 @@ BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
 class LocalModel(NamedTuple):
-    """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes."""
+    """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes.
+
+    `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
+    """
 
     path: Path
     sha256: str
+    embeddings: int | None
+    beyond: dict[int, str]
 
 
 class Facts(NamedTuple):
@@ -160,7 +165,9 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         value = data.get(key)
         return value if isinstance(value, int) else None
 
-    return LocalModel(folder, digest), Architecture(
+    rows = number("vocab_size")
+    beyond = {i: token for i, token in _added(folder) if rows and i >= rows}
+    return LocalModel(folder, digest, rows, beyond), Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
@@ -168,6 +175,19 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         rope=_rope(data),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
     )
+
+
+def _added(folder: Path) -> Iterator[tuple[int, str]]:
+    """The tokens beside a tokenizer's vocabulary: (id, text). tokenizer.json has them ahead of it, and
+    only they are parsed, as the vocabulary may have millions of lines."""
+    with suppress(OSError, ValueError, RecursionError):
+        text = (folder / "tokenizer.json").read_text("utf-8")
+        place = re.search(r'"added_tokens"\s*:\s*', text)
+        found: Any = json.JSONDecoder().raw_decode(text, place.end())[0] if place else []
+        for token in filter(is_table, found if is_array(found) else []):
+            number, content = token.get("id"), token.get("content")
+            if isinstance(number, int) and isinstance(content, str) and content:
+                yield number, content
 
 
 def _rope(config: dict[str, Any]) -> str | None:

@@ -60,6 +60,31 @@ def length_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator[
     )
 
 
+def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The chat template puts no token into each row that the model can't take."""
+    model, template = facts.local_model, facts.template or ""
+    wrong = {i: t for i, t in (model.beyond if model else {}).items() if t in template}
+    if not model or not model.embeddings or not wrong:
+        return
+    token, rows = min(wrong), model.embeddings
+    path: KeyPath = ("model", "chat_template")
+    yield at(
+        document,
+        path if document.key(path) else BASE,
+        "no-embedding",
+        f"the chat template has {wrong[token]}, which is token {token:,} of the tokenizer; the model has "
+        f"{rows:,} embeddings, for the tokens 0 to {rows - 1:,}",
+        on="value",
+        why="the tokenizer has more tokens than the model, so they do not belong together",
+        hints=[
+            "choose a base whose tokenizer was saved with the model",
+            f"or a chat template without {wrong[token]}",
+            f"or give the model more rows in transformers: resize_token_embeddings({max(wrong) + 1}), "
+            'save it, and train them: method.modules_to_save = ["embed_tokens", "lm_head"]',
+        ],
+    )
+
+
 def rope_is_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Positions are stretched from a known length, and once."""
     scaling, known = spec.model.rope_scaling, facts.architecture

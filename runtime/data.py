@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "Batch",
     "Source",
     "Stream",
+    "check_ids",
     "load",
     "one_by_one",
     "pack",
@@ -71,6 +73,23 @@ def load(
         ledgers.write(counts, ledger)
     ledgers.check(counts, max_dropped_fraction, max_truncated_fraction)
     return samples
+
+
+def check_ids(model: Any, tokenizer: PreTrainedTokenizerBase, *sets: Samples) -> None:
+    """Raises RunError for a row with a token that the model has no embedding for."""
+    rows = model.config.get_text_config().vocab_size
+    if sample := next(filter(None, (samples.beyond(rows) for samples in sets)), None):
+        number = int(sample.ids.max())
+        raise RunError(
+            "no-embedding",
+            f"this row has the token {number} ({tokenizer.convert_ids_to_tokens(number)}): the tokenizer "
+            f"has {len(tokenizer):,} tokens, and the model {rows:,} embeddings",
+            "choose a base whose tokenizer was saved with the model",
+            "or take that token out of the rows, and out of the chat template",
+            "or give the model more rows in transformers: "
+            f"resize_token_embeddings({len(tokenizer)}), save it, and train them with method.modules_to_save",
+            where=sample.row,
+        )
 
 
 def _without(samples: Samples, others: Samples, counts: Sequence[Ledger]) -> Samples:

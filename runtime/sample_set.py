@@ -44,6 +44,13 @@ class Samples(Sequence[Sample]):
         found[np.unique(self.digests, return_index=True)[1]] = False
         return found
 
+    def beyond(self, number: int) -> Sample | None:
+        """The first sample with a token id of `number` or more."""
+        largest = [np.asarray(b["ids"].values).max(initial=0) for b in self.shelf.batches]
+        if max(largest, default=0) < number:
+            return None
+        return next((sample for sample in self if sample.ids.max() >= number), None)
+
     def __len__(self) -> int:
         return len(self.numbers)
 

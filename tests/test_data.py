@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,8 @@ from ftc.runtime import data, ledger, sample_set
 from ftc.runtime.errors import RunError
 
 from . import tiny
+from .conftest import SPEC
+from .emitted import begin
 from .tiny import talk, write_lines
 
 pytestmark = pytest.mark.usefixtures("work")
@@ -166,3 +169,28 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     broken = check("--format", "json")
     assert broken.returncode == 2 and "data/rows.jsonl:1: error[bad-row]" in broken.stderr
     assert "Traceback" not in broken.stderr and json.loads(broken.stdout) == []
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_token_without_embedding_is_told_before_training(
+    compiled, tmp_path, tiny_model, monkeypatch, held_out
+):
+    """The tokenizer has one more than the model, and a row of either set has it."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny_model, tmp_path / "mine")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_tokens(["<|tool|>"])
+    tokenizer.save_pretrained(tmp_path / "mine")
+    keys = {"model.base": '"mine"'}
+    write_lines(str(tmp_path / "more.jsonl"), [*tiny.rows(2), talk("a <|tool|>")])
+    if held_out:
+        spec = SPEC + '[[data.validation]]\nsource = "more.jsonl"\nformat = "messages"\n'
+        run = compiled(spec=spec, **keys)
+    else:
+        run = compiled(**keys, **{"data.train.source": '"more.jsonl"'})
+    said = (
+        r"data/more.jsonl:3: error\[no-embedding\].*320 \(<\|tool\|>\).*321 tokens.*320 embeddings"
+    )
+    with pytest.raises(RunError, match=said):
+        begin(run, monkeypatch)

@@ -39,6 +39,7 @@ GOLDEN = [
         {"role": "assistant", "content": "the end"},
     ],
     [{"role": "user", "content": "x"}, {"role": "assistant", "content": ""}],
+    [{"role": "user", "content": "a run"}, {"role": "assistant", "content": "a run"}],
     *[row["messages"] for row in tiny.rows(20, seed=3)],
 ]
 # Without marks the spans come from the renders of prompts; both ways must agree.
@@ -61,12 +62,42 @@ def test_masks_come_from_one_render(tokenizer, template, conversation):
     learnt = tokenizer.decode(sample.ids[sample.loss])
     answers = [m["content"] for m in conversation if m["role"] == "assistant"]
     assert learnt == "".join(answer + "<|im_end|>" for answer in answers)
+    expected = np.zeros(len(whole), bool)
+    for number, message in enumerate(conversation):
+        if message["role"] == "assistant":
+            turns = conversation[: number + 1]
+            start, stop = (
+                len(tokenizer.apply_chat_template(some, add_generation_prompt=p, return_dict=False))
+                for some, p in ((turns[:-1], True), (turns, False))
+            )
+            expected[start : stop - 1] = True  # without the line's end
+    assert sample.loss.tolist() == expected.tolist(), "the answer, and no text that is equal to it"
     if conversation[-1]["role"] == "assistant":
         assert tokenizer.decode(sample.ids[sample.loss][-1:]) == "<|im_end|>"
         prompt = tokenizer.apply_chat_template(
             conversation[:-1], add_generation_prompt=True, return_dict=False
         )
         assert sample.ids[: len(prompt)].tolist() == prompt, "what is trained is not what is served"
+
+
+# Nothing keeps turns apart here, so that a token may begin in one and end in the next.
+GLUED = (
+    "{% for m in messages %}{{ m['role'] }}: {% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }} {% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("conversation", GOLDEN)
+def test_turns_are_tokenized_together(tokenizer, conversation):
+    tokenizer.chat_template = GLUED
+    (sample,) = tokens.chat_samples(tokenizer, [Conversation(conversation)], ["row"], "assistant")
+    whole = tokenizer.apply_chat_template(conversation, return_dict=False)
+    assert sample.ids.tolist() == whole
+    if conversation is GOLDEN[0]:
+        one, two = (
+            tokenizer(t)["input_ids"] for t in ("user: read assistant: ", "a run<|im_end|>")
+        )
+        assert one + two != whole, "turn by turn the tokens are others"
 
 
 def test_loss_on(tokenizer):

@@ -108,6 +108,7 @@ def main(options):
 
     train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
     train_set, validation_set = data.split(train_set, VALIDATION_FRACTION, SEED)
+    data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.one_by_one(train_set)
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.

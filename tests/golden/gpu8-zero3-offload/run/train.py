@@ -130,6 +130,7 @@ def main(options):
         "logs/data.validation.json",
         apart_from=train_set,  # a row that is trained on, too, validates nothing
     )
+    data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.

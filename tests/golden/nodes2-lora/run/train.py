@@ -123,6 +123,7 @@ def main(options):
     fused.lora(model)  # adapters are added in place
 
     train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
+    data.check_ids(model, tokenizer, train_set)
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.
