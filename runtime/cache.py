@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,7 +154,9 @@ def _build(
     folder: Path, source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings
 ) -> None:
     ledger = Ledger(source.name)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+    work = folder.with_name(f".making-{folder.name}")
+    shutil.rmtree(work, ignore_errors=True)  # of a start that was killed
+    work.mkdir()
     try:
         with (
             pa.ipc.new_file(str(work / "tokens.arrow"), SCHEMA) as file,

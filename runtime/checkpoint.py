@@ -206,11 +206,11 @@ def _cannot_save(folder: Path, failed: OSError) -> RunError:
     previous = [path for _, path in steps()]
     sizes = [sum(file.stat().st_size for file in path.glob("*")) for path in previous]
     needed = f"; a checkpoint takes {sizes[-1] / 1e6:,.0f} MB" if sizes else ""
-    free = shutil.disk_usage(Path.cwd()).free
+    free = shutil.disk_usage(FOLDER if FOLDER.exists() else Path.cwd()).free
     return RunError(
         "cannot-save",
         f"{failed.strerror or failed}: {written / 1e6:,.0f} MB of the checkpoint were written, "
-        f"{free / 1e6:,.0f} MB are free in {Path.cwd()}{needed}",
+        f"{free / 1e6:,.0f} MB are free in {FOLDER.absolute()}{needed}",
         "make room, then go on from the last good one, "
         + (
             f"{previous[-1]}: bash launch.sh --resume latest"

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from . import distributed, guards, stop, trackers
+from . import distributed, guards, models, stop, trackers
 from .errors import RunError
 from .lock import LOCK
 
@@ -195,9 +196,18 @@ def _refused(error: Exception) -> RunError | None:
 
 
 def _disk_full(error: OSError) -> RunError:
+    """What failed may not say where it wrote: of all places, the fullest is named."""
+    places = [
+        Path(),
+        Path("logs"),
+        Path("checkpoints"),
+        models.cache(),
+        Path(tempfile.gettempdir()),
+    ]
+    free, fullest = min((shutil.disk_usage(p).free, p.absolute()) for p in places if p.exists())
     return RunError(
         "disk-full",
-        f"{error.strerror}; {shutil.disk_usage('.').free / 1e6:,.0f} MB are free in {Path.cwd()}",
+        f"{error.strerror}; {free / 1e6:,.1f} MB are free in {fullest}",
         f"make room, then go on from the newest checkpoint: {stop.RESUME}",
         where=str(error.filename or "run"),
     )

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from safetensors.torch import load_file
 
 from . import tiny
 from .test_executed import FULL, TWO, equal
@@ -72,6 +73,10 @@ def test_a_variant_trains_goes_on_and_is_exported(other, variant):
     values = {**VARIANTS[variant], **THREE}
     run = other(**values)
     run.launch()
+    base = load_file(run.folder.parent / "other/model.safetensors")["model.embed_tokens.weight"]
+    for module in json.loads(values.get("method.modules_to_save", "[]")):  # the head is tied to it
+        (whole,) = (w for name, w in run.weights().items() if f"{module}.modules_to_save" in name)
+        assert whole.shape == base.shape and not bool((whole == base).all()), module
     said = run.bash("convert.sh").stdout
     assert "in training and rebuilt: largest difference" in said
     assert "trained and re-loaded: largest difference" in said
@@ -118,8 +123,6 @@ def test_whole_modules_under_zero_3(other):
 
 
 def test_what_is_frozen_stays(compiled):
-    from safetensors.torch import load_file
-
     run = compiled(**VARIANTS["freeze"], **THREE)
     run.launch()
     run.bash("convert.sh")
