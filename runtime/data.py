@@ -81,7 +81,7 @@ def check_ids(model: Any, tokenizer: PreTrainedTokenizerBase, *sets: Samples) ->
     if sample := next(filter(None, (samples.beyond(rows) for samples in sets)), None):
         number = int(sample.ids.max())
         raise RunError(
-            "no-embedding",
+            "id-beyond-model",
             f"this row has the token {number} ({tokenizer.convert_ids_to_tokens(number)}): the tokenizer "
             f"has {len(tokenizer):,} tokens, and the model {rows:,} embeddings",
             "choose a base whose tokenizer was saved with the model",

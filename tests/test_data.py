@@ -189,8 +189,6 @@ def test_a_token_without_embedding_is_told_before_training(
         run = compiled(spec=spec, **keys)
     else:
         run = compiled(**keys, **{"data.train.source": '"more.jsonl"'})
-    said = (
-        r"data/more.jsonl:3: error\[no-embedding\].*320 \(<\|tool\|>\).*321 tokens.*320 embeddings"
-    )
+    said = r"data/more.jsonl:3: error\[id-beyond-model\].*320 \(<\|tool\|>\).*321 tokens.*320 embeddings"
     with pytest.raises(RunError, match=said):
         begin(run, monkeypatch)
