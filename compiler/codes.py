@@ -129,7 +129,7 @@ RUN: dict[str, str] = {
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
-    "no-model": "The package with the base model's weights could not be had, or holds other weights.",
+    "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",

@@ -22,8 +22,7 @@ def main(folder: Path) -> None:
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     from . import data
 
-    lock = json.loads((folder / "ftc.lock").read_text("utf-8"))
-    plan = {path: entry["value"] for path, entry in lock["plan"].items()}
+    plan = read_plan(folder)
     os.chdir(folder)
     tokenizer = load_tokenizer(plan)
     limit = plan["model.max_seq_length"]
@@ -54,8 +53,17 @@ def main(folder: Path) -> None:
     print(f"An epoch is {steps:,} step{'s' if steps > 1 else ''}.")
 
 
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan in a run directory's lock: key -> value."""
+    lock = json.loads((folder / "ftc.lock").read_text("utf-8"))
+    return {key: entry["value"] for key, entry in lock["plan"].items()}
+
+
 def load_tokenizer(plan: dict[str, Any]) -> Any:
-    """The tokenizer of a plan with the run's chat template, in the run directory."""
+    """The tokenizer of a plan with the run's chat template, in the run directory.
+
+    Raises RunError if it can't be had.
+    """
     from transformers import AutoTokenizer
 
     from . import data, models
@@ -68,7 +76,14 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
         more["revision"] = plan["model.revision"]
     if plan["model.trust_remote_code"]:
         more["trust_remote_code"] = True
-    tokenizer = AutoTokenizer.from_pretrained(base, **more)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base, **more)
+    except OSError as error:
+        raise RunError(
+            "no-model",
+            f"the tokenizer of {plan['model.base']} can't be had: {str(error).splitlines()[0]}",
+            "check the name, the network and the access to gated models (`hf auth login`)",
+        ) from None
     tokenizer.chat_template = data.read_template("chat_template.jinja")
     return tokenizer
 

@@ -21,7 +21,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from . import data, distributed, preview_page
-from .check_data import load_tokenizer, sources
+from .check_data import load_tokenizer, read_plan, sources
 from .errors import RunError
 from .tokens import Sample
 
@@ -56,12 +56,11 @@ class Preview:
 
 def preview(folder: Path, number: int) -> Preview:
     """Reads the run's data as train.py will. Raises RunError as train.py would."""
-    lock = json.loads((folder / "ftc.lock").read_text("utf-8"))
-    plan = {key: entry["value"] for key, entry in lock["plan"].items()}
+    plan = read_plan(folder)
     length = plan["model.max_seq_length"]
     train = sources(plan, "train")
     with tempfile.TemporaryDirectory() as temporary, redirect_stdout(sys.stderr):
-        tokenizer = _tokenizer(plan)
+        tokenizer = load_tokenizer(plan)
         ledger = Path(temporary, "data.json")
         settings = (plan["data.loss_on"], plan["data.on_overlong"])
         samples = data.load(train, tokenizer, length, *settings, ledger)
@@ -93,17 +92,6 @@ def preview(folder: Path, number: int) -> Preview:
         histogram(lengths),
         packed,
     )
-
-
-def _tokenizer(plan: dict[str, Any]) -> PreTrainedTokenizerBase:
-    try:
-        return load_tokenizer(plan)
-    except OSError as error:
-        raise RunError(
-            "no-model",
-            f"the tokenizer of {plan['model.base']} can't be had: {str(error).splitlines()[0]}",
-            "check the name, the network and the access to gated models (`hf auth login`)",
-        ) from None
 
 
 def spell(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> list[Token]:

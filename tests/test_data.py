@@ -152,7 +152,8 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
 
     def check(*more: str) -> subprocess.CompletedProcess:
         command = ["ftc", "check", "--data", "s.toml", *more]
-        return subprocess.run(command, env=environ(), capture_output=True, text=True, check=False)
+        env = environ(HF_HUB_OFFLINE="1")
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     fine = check()
     assert fine.returncode == 0, fine.stderr
@@ -162,6 +163,9 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert "data/rows.jsonl: tokens from cache" in check().stdout
     assert {path.name for path in Path().iterdir()} == {"tiny", "rows.jsonl", "s.toml", "cache"}
 
+    nowhere = check("--set", "model.base=qwen2.5-0.5b-instruct")
+    assert nowhere.returncode == 2 and "Traceback" not in nowhere.stderr
+    assert "error[no-model]: the tokenizer of qwen2.5-0.5b-instruct" in nowhere.stderr
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert "data/rows.jsonl: error[too-many-dropped]: " in refused.stderr
