@@ -189,6 +189,8 @@ class Refusal:
             hint = f"write `{self.key} = {_as_toml(value)}`"
             if "{" in self.before:
                 hint = "write `=` in place of `:`"
+            elif not value and self.text[self.at + 1 :].lstrip().startswith("- "):
+                hint = f"write `{self.key} = [...]`, with a `,` between one and the next"
             elif not value:
                 hint = f"write `[{self.key}]`, and the keys below it as `key = value`"
             message = f"`{self.key}:` is YAML or JSON; TOML sets a key with `=`"

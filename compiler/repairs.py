@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
@@ -51,6 +52,7 @@ WORDS = {
     "constant_with_warmup": "constant",
     "wsd": "warmup_stable_decay",
     "all": "all-linear",
+    "mps": "cpu",
     "last": "last_assistant",
     "sharegpt": "messages",
     "openai": "messages",
@@ -69,12 +71,16 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
         first, key = next(iter(models[0].model_fields.items()))
         if isinstance(given, str) and (fits(key, given) or first == "kind"):
             return [f"write {title}, and below it `{first} = {toml(given)}`"]
+        if isinstance(given, str) and any(models_in(key.annotation)):
+            return hints((*path, first), key, given)
         if is_list(field.annotation):
             return [f"write {title}, with two brackets, once for each of them"]
         return [f"write {title}, and its keys below it"]
     item = isinstance(path[-1], int)
     listed = literals(item_of(field.annotation) if item else field.annotation)
     words = [word for word in listed if isinstance(word, str)]
+    if item and given in literals(field.annotation):
+        return [f"write `{path[-2]} = {toml(given)}`, without the list"]
     if isinstance(given, str) and words:
         meant = WORDS.get(given.lower())
         near = [f'did you mean "{meant}"?'] if meant in words else guess(given, words)
@@ -96,8 +102,17 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
     """Other values that look like the given one, each with a remark."""
     if isinstance(given, str):
         with suppress(ValueError, RecursionError):
-            yield tomllib.loads(f"value = {given.strip().lower()}")["value"], ", without quotes"
-        yield {"yes": True, "on": True, "no": False, "off": False}.get(given.lower()), ""
+            plain = unicodedata.normalize("NFKC", given).strip().lower()
+            yield tomllib.loads(f"value = {plain}")["value"], ", without quotes"
+        yield (
+            {"yes": True, "on": True, "cpu": True, "no": False, "off": False}.get(given.lower()),
+            "",
+        )
+        if percent := re.fullmatch(r"([0-9.]+) ?%", given):
+            yield float(percent[1]) / 100, ""
+        if number := re.fullmatch(r"[A-Za-z_ -]*([0-9]{1,4})( [a-z]+)?", given):
+            yield int(number[1]), ""  # zero3, "3 epochs"; a 4k is anybody's guess
+        yield re.sub(r"^[a-z]+://|/$", "", given), ""
         yield "".join(c for c in given if c.isprintable()).strip(), ""
         yield re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-"), ""
         yield re.sub(r"[^A-Za-z0-9.*?]+", "_", given).strip("_"), ""
@@ -105,6 +120,8 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
     elif isinstance(given, bool | int | float) and abs(given) < 1e15:  # not nan, either
         if isinstance(given, float) and given.is_integer():
             yield int(given), ", without a decimal point"
+        if given is False:
+            yield "none", ""
         if given in (0, 1):
             yield bool(given), ""
         if 1 < given <= 100:

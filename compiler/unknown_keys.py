@@ -6,8 +6,21 @@ from difflib import get_close_matches
 from typing import Any
 
 from .diagnostics import Diagnostic, KeyPath, at, nearest, odd_letter
-from .language import METHODS, choice, dotted, header, homes, method, model_at, tables
+from .language import (
+    METHODS,
+    choice,
+    dotted,
+    header,
+    homes,
+    is_list,
+    item_of,
+    literals,
+    method,
+    model_at,
+    tables,
+)
 from .load import Document
+from .quote import toml
 from .tree import is_array, is_table
 from .vocabulary import NO_KEY, RENAMED
 
@@ -40,6 +53,13 @@ def _ways_out(word: str, table: str, path: KeyPath, kind: str, as_table: bool) -
     model = model_at(path[:-1], kind)
     known = list(model.model_fields) if model else []
     near = nearest(word, known)
+    if RENAMED.get(word.lower(), "").rpartition(".")[0] == table and table:
+        return [_renamed(RENAMED[word.lower()], table)]
+    for name, field in model.model_fields.items() if model else ():
+        items = item_of(field.annotation) if is_list(field.annotation) else field.annotation
+        if word in literals(items):
+            value = [word] if is_list(field.annotation) else word
+            return [f"it is a value here: `{name} = {toml(value)}`"]
     elsewhere = [home for home in homes(word) if home != table]
     if as_table:
         elsewhere = [home for home in elsewhere if _is_table(home, word)]
@@ -92,10 +112,10 @@ def meant(path: KeyPath) -> KeyPath | None:
     model = model_at(path[:-1], "qlora")
     near = nearest(word, model.model_fields) if model else None
     elsewhere = [home for home in homes(word) if home != table]
-    if len(elsewhere) == 1:
-        return (*elsewhere[0].split("."), word) if elsewhere[0] else (word,)
     renamed = RENAMED.get(word.lower(), "")
     home, _, key = renamed.rpartition(".")
+    if len(elsewhere) == 1 and home != table:
+        return (*elsewhere[0].split("."), word) if elsewhere[0] else (word,)
     if renamed:
         return (*path[:-1], key) if home == table else tuple(renamed.split("."))
     return (*path[:-1], near) if near else None

@@ -38,16 +38,18 @@ ELSEWHERE = {
     "method.quantization.type": "bnb_4bit_quant_type quant_type",
     "method.quantization.double_quant": "bnb_4bit_use_double_quant use_double_quant",
     "data.train": "dataset datasets train_dataset train_file train_files data_files",
-    "data.train.source": "path file name data_path dataset_name",
+    "data.train.source": "path file name file_name data_path dataset_name",
     "data.train.format": "type formatting dataset_format dataset_map_fn prompt_style",
+    "data.validation": "eval eval_dataset test val valid validation_dataset test_datasets",
     "data.validation_fraction": "val_size val_set_size test_size split_dataset_ratio",
     "data.packing": "sample_packing packed pack_to_max_length",
     "data.on_overlong": "truncation truncation_strategy excess_length_strategy",
     "data.loss_on": "train_on_inputs train_on_input train_on_prompt mask_history "
     "assistant_only_loss completion_only_loss",
+    "optim": "optim_wrapper",
     "optim.optimizer": "optim optim_type optimizer_type",
     "optim.learning_rate": "lr",
-    "optim.lr_scheduler": "scheduler schedule lr_scheduler_type lr_decay_style",
+    "optim.lr_scheduler": "param_scheduler scheduler schedule lr_scheduler_type lr_decay_style",
     "optim.warmup_ratio": "warmup lr_warmup_fraction",
     "optim.warmup_steps": "lr_warmup_steps num_warmup_steps warmup_iters",
     "optim.decay_ratio": "lr_decay_ratio decay_steps num_decay_steps",
@@ -68,6 +70,7 @@ ELSEWHERE = {
     "hardware.accelerator": "gpu gpu_type",
     "hardware.nodes": "num_nodes nnodes",
     "hardware.devices_per_node": "devices gpus num_gpus nproc_per_node gpus_per_node",
+    "parallel": "strategy",
     "parallel.zero_stage": "deepspeed zero stage zero_optimization",
     "parallel.sequence_parallel_size": "sp_size sequence_parallel sequence_parallel_degree context_parallel_size",
     "parallel.offload_optimizer": "cpu_offload offload",
@@ -105,6 +108,16 @@ REASONS = {
     "special_tokens eos_token pad_token bos_token new_special_tokens add_tokens": "the tokens are "
     "those of the base's tokenizer",
     "fsdp fsdp_config fsdp_cfg": "DeepSpeed shares a run out: `zero_stage` in [parallel]",
+    "tensor_parallel_size pipeline_parallel_size tp_size pp_size": "weights are shared out by "
+    "`zero_stage` in [parallel]",
+    "bnb_4bit_quant_storage": "4-bit weights are kept as bytes, which every ZeRO stage shares out",
+    "gguf gguf_quantization": "convert.sh makes a model in Hugging Face form, and llama.cpp's "
+    "convert_hf_to_gguf.py takes that",
+    "columns field_messages field_instruction field_output message_property_mappings": "the format says "
+    'which columns are read; for others, write a function: `format = "my_formats.py:FUNCTION"`',
+    "default_hooks custom_hooks hooks": "logs and checkpoints are told by [train], answers while it trains "
+    "by [samples]",
+    "top_k": "tokens are drawn by temperature and top_p",
     "push_to_hub hub_model_id hub_token": "convert.sh makes a folder, and `hf upload` takes it",
     "strict": "every key is checked, always",
     "plot_loss": "logs/metrics.jsonl has the losses, and a tracker draws them: [tracking]",
