@@ -194,7 +194,8 @@ def _samples(
     settings: Settings,
 ) -> Sequence[Sample]:
     if kind is Conversation:
-        return chat_samples(tokenizer, contents, places, settings.loss_on)
+        limit = settings.max_seq_length if settings.on_overlong == "drop" else None
+        return chat_samples(tokenizer, contents, places, settings.loss_on, limit)
     if kind is str:
         return text_samples(tokenizer, contents, places, settings.max_seq_length)
     if kind is Tokens:

@@ -47,11 +47,14 @@ def chat_samples(
     conversations: Sequence[Conversation],
     rows: Sequence[str],
     loss_on: str,
+    dropped_above: int | None = None,
 ) -> list[Sample]:
     """Tokenizes conversations; `loss_on` is "assistant", "last_assistant" or "all".
 
     A token carries loss if it lies wholly inside a supervised stretch of text: an answer and its end
-    token. A message with "loss": False carries none. Raises RunError where a template can't be masked,
+    token. A message with "loss": False carries none. Of a conversation that is far longer than
+    `dropped_above` tokens only the beginning is tokenized, which is longer than that, too: a row of
+    100 MB is not to take gigabytes before it is dropped. Raises RunError where a template can't be masked,
     has no end token, or puts two BOS tokens in front.
     """
     if not tokenizer.is_fast:
@@ -60,7 +63,7 @@ def chat_samples(
             "masks need a tokenizer that knows where in the text a token stands (tokenizer.json)",
             "use a revision of the model that ships tokenizer.json",
         )
-    samples = _chunk(tokenizer, conversations, rows, loss_on)
+    samples = _chunk(tokenizer, conversations, rows, loss_on, dropped_above)
     if samples:
         end_of_answer(tokenizer)
     return samples
@@ -155,12 +158,17 @@ def _chunk(
     conversations: Sequence[Conversation],
     rows: Sequence[str],
     loss_on: str,
+    dropped_above: int | None = None,
 ) -> list[Sample]:
     rendered = list(map(Renderer(tokenizer), conversations, rows))
     texts, everything = [one.text for one in rendered], loss_on == "all"
     _check_characters(texts, rows)
     marked = [_marked(one, loss_on) for one in rendered]
     known = words(tokenizer)
+    if known and dropped_above is not None:
+        texts = [known.beginning(text, dropped_above) for text in texts]
+        cut = [len(text) < len(one.text) for text, one in zip(texts, rendered, strict=True)]
+        marked = [[] if is_cut else each for is_cut, each in zip(cut, marked, strict=True)]
     quick = known.samples(texts, marked) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(_encode(tokenizer, left, special=False))

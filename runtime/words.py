@@ -62,6 +62,7 @@ class Words:
         table = np.zeros((3, max(spelt) + 1), np.int64)
         table[:, list(spelt)] = np.array(list(spelt.values())).T
         self.num_bytes, self.leading, self.trailing = table
+        self.longest = int(self.num_bytes.max())
 
     def encode(self, text: str) -> bytes | None:
         """The ids, as the bytes of int32; None where only the tokenizer knows."""
@@ -73,6 +74,12 @@ class Words:
         parts[1::2] = map(self.added.__getitem__, parts[1::2])
         parts[::2] = map(self._ids, parts[::2])
         return b"".join(parts)
+
+    def beginning(self, text: str, tokens: int) -> str:
+        """As much of a text as has more than `tokens` tokens for sure; all of it if it may have fewer."""
+        enough = tokens * self.longest + 1
+        fits = len(text) <= enough or (self.nfc and not is_normalized("NFC", text[:enough]))
+        return text if fits else text[:enough]
 
     def _ids(self, text: str) -> bytes:
         """The ids of a text that holds no added token."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from ftc.runtime import data, ledger, sample_set
+from ftc.runtime import data, ledger, sample_set, words
 from ftc.runtime.errors import RunError
 
 from . import tiny
@@ -51,6 +51,27 @@ def test_every_fate_of_a_row_is_counted(tokenizer, capsys):
         )
     with pytest.raises(RunError, match=r"error\[no-samples\]"):
         data.load(sources, tokenizer, 8, "assistant", "drop", "logs/d.json")
+
+
+def test_a_row_that_is_far_too_long_is_dropped_before_it_takes_memory(tokenizer, monkeypatch):
+    known, seen = words.words(tokenizer), []
+    real = known.samples
+    monkeypatch.setattr(known, "samples", lambda texts, m: seen.extend(texts) or real(texts, m))
+    long = talk("x" * 1_000_000)
+    write_lines("a.jsonl", [talk("a spec"), long])
+
+    def load(on_overlong: str) -> sample_set.Samples:
+        del seen[:]
+        source = data.Source(file="a.jsonl")
+        return data.load([source], tokenizer, 96, "assistant", on_overlong, "d.json")
+
+    assert [sample.row for sample in load("drop")] == ["a.jsonl:1"]
+    (counts,) = json.loads(Path("d.json").read_text())
+    assert counts["dropped"] == {"longer than 96 tokens": {"rows": 1, "first": ["a.jsonl:2"]}}
+    assert max(map(len, seen)) < 10_000
+    (_, cut) = load("truncate")
+    whole = tokenizer.apply_chat_template(long["messages"], return_dict=False)
+    assert cut.ids.tolist() == whole[:96]
 
 
 def test_rows_of_the_training_data_validate_nothing(tokenizer, capsys):
