@@ -49,7 +49,12 @@ LEVERS = {
         ("train.py", "    fused.lora(model)", "    # without"),
         ("train.py", "    fused.lora_mlp(model)", "    # without"),
     ],
+    "norms and attention as functions": [
+        ("train.py", "    fused.rms_norm(model)", "    # without"),
+        ("train.py", "    fused.attention(model)", "    # without"),
+    ],
     "memory kept": [("launch.sh", "export MALLOC_MMAP_MAX_=0 MALLOC", "export NO_MALLOC")],
+    "large pages": [("launch.sh", "export GLIBC_TUNABLES", "export NO_TUNABLES")],
 }
 
 SPEC = """\

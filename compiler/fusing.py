@@ -31,6 +31,23 @@ PLAIN_HEADS = {
 }
 # Model types whose MLPs are down(silu(gate(x)) * up(x)) in three layers, compared there, too.
 GATED_MLPS = {"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"}
+# Model types whose norms are all weight * (x / rms(x)), and those whose attention is Llama's, compared there, too.
+NORMS = {
+    "deepseek_v3",
+    "glm",
+    "glm4",
+    "llama",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+}
+ATTENTIONS = {"llama", "qwen2"}
 # Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
 LIGER = {
     "deepseek_v2",
@@ -80,7 +97,20 @@ def fused(spec: Spec, facts: Facts) -> Value[list[str]] | None:
         if kind in GATED_MLPS and not method.dropout and _adapts_mlps(method):
             names.append("lora_mlp")
             reasons.append(f"all of a {kind}'s MLP adapted")
+        if spec.hardware.device == "cpu":
+            more = _for_a_cpu(spec, kind)
+            names += more
+            reasons += ["frozen norms on a CPU"] * bool(more)
     return derived(names, ", ".join(reasons)) if names else None
+
+
+def _for_a_cpu(spec: Spec, kind: str) -> list[str]:
+    """Swaps that save memory and time there; on a GPU fewer and larger kernels are what is fast."""
+    segments = spec.model.attention in ("auto", "segment_sdpa")
+    names = ["rms_norm"] if kind in NORMS else []
+    if kind in ATTENTIONS and segments and spec.parallel.sequence_parallel_size == 1:
+        names.append("attention")
+    return names
 
 
 def _wraps_head(spec: Spec) -> bool:

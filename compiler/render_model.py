@@ -77,6 +77,8 @@ SWAPS = {
     "linear_cross_entropy": "fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time",
     "lora": "fused.lora(model)  # adapters are added in place",
     "lora_mlp": "fused.lora_mlp(model)  # an MLP is one function, which keeps half as much",
+    "rms_norm": "fused.rms_norm(model)  # a norm keeps its input alone",
+    "attention": "fused.attention(model)  # rotation and attention in one, which keeps half as much",
 }
 
 

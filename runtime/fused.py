@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora import Linear
-from torch.nn.functional import linear, log_softmax, silu
+from torch.nn.functional import linear, silu
+
+from .fused_attention import attention as attention  # train.py calls fused.attention
 
 # So many logits are held at once, in float32 64 MiB: they fit a processor's last cache, nearly.
 LOGITS_AT_ONCE = 2**24
@@ -61,10 +63,9 @@ class LinearCrossEntropy(torch.autograd.Function):
         ctx.frozen = not ctx.needs_input_grad[1]
         gradient = torch.empty_like(hidden) if ctx.frozen and ctx.needs_input_grad[0] else None
         for part in _parts(hidden, weight):
-            logs = log_softmax(linear(hidden[part], weight).float(), dim=1)
-            losses[part] = -logs.gather(1, targets[part, None])[:, 0]
+            losses[part], slope = _losses(linear(hidden[part], weight).float(), targets[part])
             if gradient is not None:
-                torch.mm(_slope(logs, targets[part]).to(weight.dtype), weight, out=gradient[part])
+                torch.mm(slope.to(weight.dtype), weight, out=gradient[part])
         ctx.save_for_backward(*((gradient,) if ctx.frozen else (hidden, weight, targets)))
         return losses
 
@@ -78,8 +79,8 @@ class LinearCrossEntropy(torch.autograd.Function):
         hidden, weight, targets = ctx.saved_tensors
         of_hidden, of_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for part in _parts(hidden, weight):
-            logs = log_softmax(linear(hidden[part], weight).float(), dim=1)
-            slope = _slope(logs, targets[part]).mul_(gradient[part, None]).to(weight.dtype)
+            slope = _losses(linear(hidden[part], weight).float(), targets[part])[1]
+            slope = slope.mul_(gradient[part, None]).to(weight.dtype)
             torch.mm(slope, weight, out=of_hidden[part])
             of_weight.addmm_(slope.T, hidden[part])
         return of_hidden, of_weight, None
@@ -90,11 +91,55 @@ def _parts(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[slice]:
     return (slice(first, first + rows) for first in range(0, len(hidden), rows))
 
 
-def _slope(logs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """How the loss changes with the logits: the probabilities less one at the target; in place."""
-    slope = logs.exp_()
-    slope[torch.arange(len(targets), device=targets.device), targets] -= 1
-    return slope
+def _losses(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The losses, and how they change with the logits: the probabilities less one at the target.
+
+    The second takes the place of the logits, (rows, vocabulary), as there is no memory for both.
+    """
+    rows = torch.arange(len(targets), device=targets.device)
+    logits -= logits.amax(1, keepdim=True)
+    right = logits[rows, targets]
+    total = logits.exp_().sum(1, keepdim=True)
+    slope = logits.div_(total)
+    slope[rows, targets] -= 1
+    return total.log()[:, 0] - right, slope
+
+
+def rms_norm(model: torch.nn.Module) -> None:
+    """Each frozen RMSNorm keeps its input, and not the products on the way.
+
+    The norm must be weight * (x / sqrt(mean(x²) + eps)), reckoned in float32, as in Llama.
+    """
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm") and not module.weight.requires_grad:
+            module.forward = _norm(module)
+
+
+def _norm(module: Any) -> Any:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return RmsNorm.apply(x, module.weight, module.variance_epsilon)  # pyright: ignore
+
+    return forward
+
+
+class RmsNorm(torch.autograd.Function):
+    """weight * x / sqrt(mean(x²) + eps) along the last dimension of x, the weight being frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+        norm = torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x.float() * scale).to(x.dtype) * weight
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        slope = (gradient * weight).float()
+        along = torch.linalg.vecdot(slope, x.float())[..., None].mul_(scale**3).div_(x.shape[-1])
+        return slope.mul_(scale).addcmul_(x.float(), along, value=-1).to(x.dtype), None, None
 
 
 def lora(model: torch.nn.Module) -> None:

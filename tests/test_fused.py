@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from ftc.compiler.fusing import GATED_MLPS, PLAIN_HEADS
-from ftc.runtime import fused
+from ftc.compiler.fusing import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
+from ftc.runtime import attention, fused, fused_attention
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 
@@ -17,17 +17,19 @@ IDS = torch.arange(40)[None] * 7 % 64
 PREDICT_AT = torch.arange(3, 39)
 
 
-def step(model, targets=None):
+def step(model, targets=None, **told):
     """The losses, and the gradient of each weight, with dropout of the same seed each time."""
     torch.manual_seed(0)
     model.zero_grad()
     ids = IDS[0, PREDICT_AT + 1]
     if targets is None:
-        output = model(input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False).logits[0]
+        output = model(input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False, **told).logits[0]
         losses = cross_entropy(output.float(), ids, reduction="none")
     else:
         with fused.targets(ids):
-            losses = model(input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False).logits[0]
+            losses = model(
+                input_ids=IDS, logits_to_keep=PREDICT_AT, use_cache=False, **told
+            ).logits[0]
     (losses.sum() / 7).backward()
     gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     return losses.detach().clone(), gradients
@@ -94,6 +96,43 @@ def test_fused_mlps_are_peft_s(kind):
     torch.testing.assert_close(bare, make(kind)(input_ids=IDS).logits)
 
 
+@pytest.mark.parametrize("kind", sorted(NORMS))
+def test_frozen_norms_are_the_model_s(kind):
+    """Frozen ones are swapped, one that is trained is left."""
+    model = adapted(make(kind))
+    norms = [m for m in model.modules() if type(m).__name__.endswith("RMSNorm")]
+    norms[-1].weight.requires_grad_()
+    plain = step(model)
+    fused.rms_norm(model)
+    assert [("forward" in vars(m)) for m in norms] == [True] * (len(norms) - 1) + [False]
+    same(plain, step(model), 1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(ATTENTIONS))
+@pytest.mark.parametrize("lengths", [[40], [1, 19, 20]])
+def test_fused_attention_is_the_segments(kind, lengths, monkeypatch):
+    """In the rows of packed samples; with a cache, as in generation, the layer is what it was."""
+    model = adapted(make(kind, attention.SEGMENT_SDPA))
+    positions = torch.cat([torch.arange(n) for n in lengths])[None]
+    told = {"lengths": lengths, "position_ids": positions}
+    plain = step(model, **told)
+    fused.attention(model)
+    runs = []
+    flash = fused_attention._flash
+    monkeypatch.setattr(fused_attention, "_flash", lambda *a, **k: runs.append(1) or flash(*a, **k))
+    swapped = [m for m in model.modules() if "forward" in vars(m)]
+    assert len(swapped) == model.config.num_hidden_layers
+    same(plain, step(model, **told), 1e-5)
+    assert len(runs) == len(swapped) * len(lengths)
+    model.eval()
+    cached = model.generate(IDS, max_new_tokens=5, do_sample=False, eos_token_id=None)
+    for module in swapped:
+        del module.forward
+    assert torch.equal(
+        cached, model.generate(IDS, max_new_tokens=5, do_sample=False, eos_token_id=None)
+    )
+
+
 def test_in_bfloat16_the_difference_is_rounding():
     """As near to what float64 gives as the plain model is, over some models."""
     errors = torch.zeros(2)
@@ -133,6 +172,8 @@ def test_every_plain_head_is_compared():
 
 def test_the_page_about_it_is_true():
     page = (ROOT / "docs/fused.md").read_text("utf-8")
-    assert all(", ".join(sorted(kinds)) in page for kinds in (PLAIN_HEADS, GATED_MLPS))
+    assert all(
+        ", ".join(sorted(kinds)) in page for kinds in (PLAIN_HEADS, GATED_MLPS, NORMS, ATTENTIONS)
+    )
     shown = page.split("```python\n")[1].split("```")[0]
     assert shown in (ROOT / "tests/golden/quickstart/run/train.py").read_text("utf-8")
