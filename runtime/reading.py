@@ -12,7 +12,6 @@ from pathlib import Path
 
 from . import files
 from .errors import RunError
-from .formats import function
 from .json_text import parse_line
 from .rows import Content, Dropped, Row
 
@@ -70,18 +69,6 @@ def convert(format: Format, name: str, place: str, raw: files.Raw) -> Content | 
         raise RunError(
             "bad-row", f"not a row of the format `{name}`: {error}", where=place
         ) from None
-
-
-def read(source: Source) -> Iterator[tuple[str, Content]]:
-    """Yields (place, content) for each row that its format does not drop; the place reads `file:line`.
-
-    Raises RunError, naming the place, for a row that its format can't read.
-    """
-    format = function(source.format)
-    for place, raw in raw_rows(source):
-        content = convert(format, source.format, place, raw)
-        if not isinstance(content, Dropped):
-            yield place, content
 
 
 def hub_data(source: Source):

@@ -14,11 +14,12 @@ import pyarrow.parquet
 import pytest
 from ftc.compiler import compile_file
 from ftc.compiler.diagnostics import CompileError
-from ftc.runtime import cache, data, reading, tokenizing
+from ftc.runtime import cache, data, tokenizing
 from ftc.runtime.errors import RunError
 from ftc.runtime.tokenizing import Settings
 
 from .specs import BASE, merged, toml
+from .tiny import read
 
 ROW = {"instruction": "a", "input": "", "output": "b"}
 LINE = json.dumps(ROW).encode() + b"\n"
@@ -216,4 +217,4 @@ def test_characters_that_end_lines_elsewhere_stay_inside_of_texts():
     pa.parquet.write_table(pa.Table.from_pylist(rows), "rows.parquet")
     for name in ("rows.jsonl", "rows.json", "rows.parquet"):
         source = data.Source(file=name, format="pretrain")
-        assert [text for _, text in reading.read(source)] == texts
+        assert [text for _, text in read(source)] == texts

@@ -296,12 +296,11 @@ def test_rows_without_loss_and_long_rows_are_counted(tokenizer, tmp_path, monkey
     ],
 )
 def test_a_bad_row_says_where_and_what(tmp_path, monkeypatch, line, where, what):
-    from ftc.runtime.reading import read
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text(json.dumps(tiny.rows(1)[0]) + "\n" + line + "\n")
     with pytest.raises(RunError) as error:
-        list(read(data.Source(file="rows.jsonl")))
+        list(tiny.read(data.Source(file="rows.jsonl")))
     assert str(error.value).startswith(where + ":") and what in str(error.value)
 
 
@@ -309,7 +308,6 @@ def test_a_bad_row_says_where_and_what(tmp_path, monkeypatch, line, where, what)
 def test_files_of_each_kind_give_the_same_rows(tmp_path, monkeypatch, suffix):
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from ftc.runtime.reading import read
 
     monkeypatch.chdir(tmp_path)
     rows = tiny.rows(5)
@@ -321,18 +319,17 @@ def test_files_of_each_kind_give_the_same_rows(tmp_path, monkeypatch, suffix):
         )
     else:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
-    found = [content for _, content in read(data.Source(file=f"rows.{suffix}", max_samples=4))]
+    found = [content for _, content in tiny.read(data.Source(file=f"rows.{suffix}", max_samples=4))]
     assert found == [Conversation(row["messages"]) for row in rows[:4]]
 
 
 def test_a_data_set_of_the_hub_is_read_through_datasets(tmp_path, monkeypatch):
     """datasets takes a folder of this name for the Hub's data set, so the same call is made."""
-    from ftc.runtime.reading import read
 
     monkeypatch.chdir(tmp_path)
     tiny.write_rows(tmp_path / "some" / "rows" / "train.jsonl", 6)
     source = data.Source(hub="some/rows", format="messages", split="train", max_samples=4)
-    found = list(read(source))
+    found = list(tiny.read(source))
     assert [content for _, content in found] == [
         Conversation(row["messages"]) for row in tiny.rows(6)[:4]
     ]

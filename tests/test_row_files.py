@@ -20,7 +20,7 @@ SETTINGS = Settings(96, "assistant", "drop")
 
 
 def contents(file: str, **more) -> list:
-    return [content for _, content in reading.read(data.Source(file=file, **more))]
+    return [content for _, content in tiny.read(data.Source(file=file, **more))]
 
 
 ROWS = tiny.rows(5)
@@ -65,7 +65,7 @@ def test_a_table_of_text(suffix, delimiter):
     rows = [("instruction", "output"), ('say "a, b"', "two\nlines\t!"), ("é 你好", "x")]
     with Path(f"t.{suffix}").open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows(rows)
-    found = list(reading.read(data.Source(file=f"t.{suffix}", format="alpaca")))
+    found = list(tiny.read(data.Source(file=f"t.{suffix}", format="alpaca")))
     assert [place for place, _ in found] == [f"t.{suffix}:2", f"t.{suffix}:4"]
     texts = [[message["content"] for message in content.messages] for _, content in found]
     assert texts == [list(row) for row in rows[1:]]

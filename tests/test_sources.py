@@ -16,12 +16,13 @@ from ftc.compiler.write import write
 from ftc.runtime import lock
 from ftc.runtime.errors import RunError
 from ftc.runtime.formats import function
-from ftc.runtime.reading import Source, read
+from ftc.runtime.reading import Source
 from ftc.runtime.rows import Conversation, Dropped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .specs import BASE, merged, toml
+from .tiny import read
 
 ASK, ANSWER = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ def in_memory(samples: list) -> Any:
 
     batch = tokenizing.batch(samples, ledger.Ledger(""))
     return sample_set.Samples.of([pa.Table.from_batches([batch])], [{}])
+
+
+def read(source: Any) -> Iterator[tuple[str, Any]]:
+    """(place, content) of each row that its format does not drop."""
+    from ftc.runtime import formats, reading
+    from ftc.runtime.rows import Dropped
+
+    format = formats.function(source.format)
+    for place, raw in reading.raw_rows(source):
+        content = reading.convert(format, source.format, place, raw)
+        if not isinstance(content, Dropped):
+            yield place, content
 
 
 def make(folder: Path, **settings: object) -> None:
