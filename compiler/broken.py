@@ -10,17 +10,20 @@ from .diagnostics import Diagnostic, KeyPath
 from .keys import Table
 from .language import METHODS, method, models_in
 from .load import Document
+from .readings import read
 from .spec import Spec
 from .tree import is_array
 
 T = TypeVar("T", bound=Table)
 
 
-def judge(document: Document) -> tuple[Spec, list[Diagnostic]]:
-    """The spec without what was refused (asking for that raises Refused), and why it was."""
-    problems = structure.check(document)
-    spec = _what_is_left(Spec, document.data, (), _refused(problems))
-    return spec, list(problems.values())
+def judge(document: Document) -> tuple[Spec, list[Diagnostic], Document]:
+    """The spec without what was refused (asking for that raises Refused), why it was, and the
+    document as it was judged."""
+    meant = read(document)
+    problems = {**structure.check(meant), **structure.check(document)}
+    spec = _what_is_left(Spec, meant.data, (), _refused(problems))
+    return spec, list(problems.values()), meant
 
 
 def _refused(problems: dict[KeyPath, Diagnostic]) -> set[KeyPath]:

@@ -36,6 +36,7 @@ class Document:
     original: str | None = None
     arguments: tuple[str, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    nodes: Node | None = None  # of `data`, where that is not as `text` has it
 
     def key(self, path: Sequence[str | int]) -> Span | None:
         """Where the key itself is written, or None if `path` does not exist.
@@ -92,7 +93,7 @@ class Document:
 
     def _walk(self, path: Sequence[str | int]) -> list[Node]:
         """The nodes along `path`, without the root, as far as they exist."""
-        nodes = [self._root]
+        nodes = [self.root]
         for step in path:
             if step not in nodes[-1].children:
                 break
@@ -109,8 +110,9 @@ class Document:
         return list(accumulate((len(line) + 1 for line in self._lines), initial=0))
 
     @cached_property
-    def _root(self) -> Node:
-        return Scanner(self.text.replace("\r\n", "\n")).run()
+    def root(self) -> Node:
+        """What is written where, in the offsets of `text`."""
+        return self.nodes or Scanner(self.text.replace("\r\n", "\n")).run()
 
 
 class SpecSyntaxError(Exception):

@@ -43,7 +43,7 @@ def validate(document: Document, but: Collection[str] = ()) -> Checked:
     except ValidationError:
         from .broken import judge  # the words for what is wrong take a while to load
 
-        spec, found = judge(document)
+        spec, found, document = judge(document)
     facts = gather(spec, document)
     found += facts.problems
     for rule in RULES:

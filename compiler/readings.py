@@ -1,0 +1,63 @@
+"""Tables of a wrong shape or name, read as they were meant, so that what is in them is judged, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .diagnostics import nearest
+from .language import METHODS, homes, is_list, method, models_in
+from .load import Document
+from .positions import Node
+from .spec import Spec
+from .tree import is_array, is_table
+from .vocabulary import NO_KEY, RENAMED
+
+
+def read(document: Document) -> Document:
+    """The document as it was probably meant: `[data.train]` as a list of one, `[optm]` as [optim]."""
+    meant = replace(document)
+    return replace(meant, data=_table(Spec, document.data, meant.root), nodes=meant.root)
+
+
+def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]:
+    """The table with its tables under their names and in their shapes; `node` follows it."""
+    data = dict(data)
+    tables = {
+        name: field
+        for name, field in model.model_fields.items()
+        if any(models_in(field.annotation))
+    }
+    for word in [word for word in data if word not in model.model_fields]:
+        name = nearest(word, model.model_fields)
+        other = word.lower() in {*NO_KEY, *RENAMED} or homes(word)
+        if name in tables and name not in data and not other and _holds_keys(data[word]):
+            data[name], node.children[name] = data.pop(word), node.children[word]
+    for name, field in tables.items():
+        if name not in data:
+            continue
+        many, value, child = is_list(field.annotation), data[name], node.children[name]
+        if many and is_table(value):
+            outer = node.children[name] = Node(child.key)
+            outer.value, outer.children = child.value, {0: child}
+            value, child = [value], outer
+        elif not many and _holds_keys(value) and is_array(value) and len(value) == 1:
+            value, child = value[0], child.children[0]
+            node.children[name] = child
+        inner = next(models_in(field.annotation))
+        if name == "method" and is_table(value):
+            kind = value.get("kind")
+            inner = method(kind if kind in METHODS else "qlora")
+        if is_table(value):
+            value = _table(inner, value, child)
+        elif is_array(value):
+            value = [
+                _table(inner, item, child.children[number]) if is_table(item) else item
+                for number, item in enumerate(value)
+            ]
+        data[name] = value
+    return data
+
+
+def _holds_keys(value: Any) -> bool:
+    return is_table(value[0] if is_array(value) and value else value)
