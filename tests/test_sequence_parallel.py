@@ -1,11 +1,15 @@
 """Processes that share each sequence train what one process trains."""
 
+import runpy
+import shutil
+
 import pytest
 import torch
 from ftc.runtime import distributed
+from transformers import modeling_flash_attention_utils
 
 from .emitted import begin
-from .test_executed import METHODS, NO_DROPOUT, NORMS, PINNED
+from .test_executed import METHODS, NO_DROPOUT, NORMS, PINNED, equal
 from .test_stop import edit
 
 SHARED = {"hardware.devices_per_node": "2", "parallel.sequence_parallel_size": "2"}
@@ -91,3 +95,70 @@ def test_heads_that_can_not_be_shared_are_told(compiled):
     done = compiled(**NO_DROPOUT, **keys).launch(check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "deepspeed refuses this: Attention head count 4 is not divisible" in done.stderr
+
+
+@pytest.mark.slow
+def test_muon_uneven_rows_evaluation_samples_and_a_resume(compiled):
+    """All at once: what one process trains, evaluates and says; gone on with, bit for bit."""
+    keys = {**METHODS["full"], "optim.optimizer": '"muon"', "optim.max_grad_norm": "0.0"}
+    keys |= {"data.packing": "false", "data.validation_fraction": "0.15", "train.eval_every": "2"}
+    keys |= {
+        "samples.prompts": '["the model"]',
+        "samples.every": "2",
+        "samples.max_new_tokens": "6",
+    }
+    keys |= {"train.save_every": "3", "train.keep_checkpoints": "9"}
+    alone, run = compiled("alone", **keys), compiled(**keys, **SHARED)
+    again = compiled("again", **keys, **SHARED)
+    alone.launch()
+    run.launch()
+    shutil.copytree(
+        run.folder / "checkpoints/step-000003", again.folder / "checkpoints/step-000003"
+    )
+    again.launch("--resume", "latest")
+    assert run.losses() == pytest.approx(alone.losses(), rel=1e-5)
+    assert again.losses() == run.losses()[3:] and equal(again.weights(), run.weights())
+    ours, theirs = (
+        [r["validation_loss"] for r in each.records() if "validation_loss" in r]
+        for each in (run, alone)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-5) and len(ours) == 3
+    answers = [(each.folder / "logs/samples.jsonl").read_text() for each in (run, alone)]
+    assert answers[0] == answers[1] and answers[0].count("\n") == 4
+
+
+def test_flash_attention_is_told_of_the_whole_row(compiled, monkeypatch, tiny_model):
+    """What the script for GPUs gives transformers reaches the kernel: samples stay apart, slice or row."""
+    keys = {"hardware.device": '"cuda"', "hardware.accelerator": '"A100-80G"'}
+    run = compiled("gpu", **keys, **{"model.attention": '"flash_attention_2"'}, **SHARED)
+    script = runpy.run_path(str(run.folder / "train.py"))
+    seen = []
+
+    def kernel(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, **_):
+        lengths = cu_seqlens_q.diff().tolist()
+        assert torch.equal(cu_seqlens_q, cu_seqlens_k) and sum(lengths) == len(q)
+        assert max_seqlen_q == max_seqlen_k == max(lengths) and cu_seqlens_q.dtype == torch.int32
+        seen.append(lengths)
+        parts = zip(*(x.transpose(0, 1).split(lengths, 1) for x in (q, k, v)), strict=True)
+        attend = torch.nn.functional.scaled_dot_product_attention
+        each = [attend(*part, is_causal=True, enable_gqa=True) for part in parts]
+        return torch.cat(each, 1).transpose(0, 1)
+
+    def arguments(**given):
+        return {k: v for k, v in given.items() if k.startswith("max_seqlen")}
+
+    found = ((None, kernel, None, None, None), (arguments, None))
+    monkeypatch.setattr(
+        modeling_flash_attention_utils, "lazy_import_flash_attention", lambda *_: found
+    )
+    held = begin(compiled(**NO_DROPOUT), monkeypatch)
+    whole = held.stream.step(0).micro_batches[0]
+    expected = held.logits(held.model.eval(), whole)
+    held.model.config._attn_implementation = "flash_attention_2"
+    torch.testing.assert_close(script["logits"](held.model, whole), expected, rtol=0, atol=1e-5)
+    assert seen[0] == whole.lengths and len(whole.lengths) > 1
+    monkeypatch.setattr(distributed, "place", lambda: (1, 2))
+    part = script["sequence_parallel"].share(whole, 2)
+    assert part.cu_seq_lens[-1] == 2 * part.input_ids.shape[1], (
+        "of the row that the kernel will see"
+    )
