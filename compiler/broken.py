@@ -21,7 +21,9 @@ def judge(document: Document) -> tuple[Spec, list[Diagnostic], Document]:
     """The spec without what was refused (asking for that raises Refused), why it was, and the
     document as it was judged."""
     meant = read(document)
-    problems = {**structure.check(meant), **structure.check(document)}
+    problems = structure.check(document)
+    if meant.data != document.data:
+        problems = {**structure.check(meant), **problems}
     spec = _what_is_left(Spec, meant.data, (), _refused(problems))
     return spec, list(problems.values()), meant
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
@@ -129,9 +130,30 @@ def tables(model: type[BaseModel] = Spec, name: str = "") -> Iterator[tuple[str,
             yield from tables(inner, f"{name}.{key}" if name else key)
 
 
+@cache
+def _homes() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, keys in tables():
+        for key in keys:
+            if name not in found.setdefault(key, []):
+                found[key].append(name)
+    return found
+
+
 def homes(word: str) -> list[str]:
     """The tables that have a key of this name."""
-    return list(dict.fromkeys(name for name, keys in tables() if word in keys))
+    return list(_homes().get(word, ()))
+
+
+def words() -> list[str]:
+    """Every key of the language."""
+    return list(_homes())
+
+
+@cache
+def is_table_name(path: str) -> bool:
+    """Whether the language has a table of this dotted path."""
+    return path in {name for name, _ in tables()}
 
 
 def header(table: str) -> str:

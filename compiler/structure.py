@@ -57,9 +57,10 @@ def check(document: Document) -> dict[KeyPath, Diagnostic]:
         found: dict[KeyPath, list[ErrorDetails]] = defaultdict(list)
         for detail in error.errors(include_url=False):
             found[_path(data, detail)].append(detail)
+    around = {path[:end] for path in found for end in range(len(path))}
     for path, details in found.items():
         # Of a union's complaints, one about an item says more than "this is no list".
-        if not any(len(other) > len(path) and other[: len(path)] == path for other in found):
+        if path not in around:
             problems[path] = _problem(document, path, details, kind)
     for path in [path for path, problem in problems.items() if problem.code == "unknown-key"]:
         meant = unknown_keys.meant(path)

@@ -13,11 +13,12 @@ from .language import (
     header,
     homes,
     is_list,
+    is_table_name,
     item_of,
     literals,
     method,
     model_at,
-    tables,
+    words,
 )
 from .load import Document
 from .quote import toml
@@ -71,10 +72,9 @@ def _ways_out(word: str, table: str, path: KeyPath, kind: str, as_table: bool) -
         return [_renamed(RENAMED[word.lower()], table)]
     if near:
         return [f"did you mean {_named(table, near) if as_table else f'`{near}`'}?"]
-    far = {key: home for home, keys in tables() for key in keys}
-    close = get_close_matches(word, far, 1, 0.8)
+    close = get_close_matches(word, words(), 1, 0.8)
     if close:
-        return [f"did you mean {_named(far[close[0]], close[0])}?"]
+        return [f"did you mean {_named(homes(close[0])[-1], close[0])}?"]
     return [f"{header(table)} has {', '.join(known)}"] if known else []
 
 
@@ -101,7 +101,7 @@ def _renamed(path: str, table: str) -> str:
 
 
 def _is_table(home: str, key: str) -> bool:
-    return (f"{home}.{key}" if home else key) in {name for name, _ in tables()}
+    return is_table_name(f"{home}.{key}" if home else key)
 
 
 def meant(path: KeyPath) -> KeyPath | None:
