@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 import xxhash
 
-from . import clock, distributed, lock, shards, validation
+from . import clock, distributed, lock, shards, stop, validation
 from .errors import RunError
 from .tokens import Sample
 
@@ -212,11 +212,7 @@ def _cannot_save(folder: Path, failed: OSError) -> RunError:
         f"{failed.strerror or failed}: {written / 1e6:,.0f} MB of the checkpoint were written, "
         f"{free / 1e6:,.0f} MB are free in {FOLDER.absolute()}{needed}",
         "make room, then go on from the last good one, "
-        + (
-            f"{previous[-1]}: bash launch.sh --resume latest"
-            if previous
-            else "of which there is none"
-        ),
+        + (f"{previous[-1]}: {stop.RESUME}" if previous else "of which there is none"),
         "fewer checkpoints are kept with a smaller train.keep_checkpoints",
         where=str(folder),
     )
@@ -341,9 +337,14 @@ def _set_aside(after: int) -> None:
     later = [path for step, path in steps() if step > after]
     distributed.barrier()
     if later and torch.distributed.get_rank() == 0:
-        shelf = Path("previous", str(1 + sum(1 for _ in Path("previous").glob("*"))), FOLDER)
-        shelf.mkdir(parents=True)
-        for path in later:
-            path.rename(shelf / path.name)
-        print(f"Later checkpoints were moved to {shelf}/.", flush=True)
+        print(f"Later checkpoints were moved to {shelve(later)}/.", flush=True)
     distributed.barrier()
+
+
+def shelve(paths: Iterable[Path]) -> Path:
+    """Moves what is no longer wanted, by its path, below a new folder previous/N; returns that."""
+    shelf = Path("previous", str(1 + sum(1 for _ in Path("previous").glob("*"))))
+    for path in paths:
+        (shelf / path).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(shelf / path)
+    return shelf

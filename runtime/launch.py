@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from . import distributed, guards, models, stop, trackers
+from . import checkpoint, distributed, guards, models, stop, trackers
 from .errors import RunError
 from .lock import LOCK
 
@@ -47,22 +47,17 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 def prepare(chosen: argparse.Namespace) -> None:
     """Makes sure that a new start never mixes its files with those of an earlier one (rank 0 does)."""
-    if int(os.environ.get("RANK", "0")) != 0:
+    if _rank() != 0:
         return
     _alone()
-    written = [path for path in (Path("checkpoints"), Path("logs")) if path.exists()]
+    written = [path for path in (checkpoint.FOLDER, Path("logs")) if path.exists()]
     if chosen.start_over and written:
-        number = 1 + sum(1 for _ in Path("previous").glob("*"))
-        shelf = Path("previous", str(number))
-        shelf.mkdir(parents=True)
-        for path in written:
-            path.rename(shelf / path.name)
-        print(f"The earlier start was moved to previous/{number}/.", flush=True)
-    elif not chosen.resume and any(Path("checkpoints").glob("step-*")):
+        print(f"The earlier start was moved to {checkpoint.shelve(written)}/.", flush=True)
+    elif not chosen.resume and checkpoint.steps():
         raise RunError(
             "already-started",
             "checkpoints/ holds checkpoints of an earlier start of this run",
-            "to go on from the newest: bash launch.sh --resume latest",
+            f"to go on from the newest: {stop.RESUME}",
             "to train anew and keep them in previous/: bash launch.sh --start-over",
         )
 
