@@ -31,7 +31,9 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
     for word in [word for word in data if word not in model.model_fields]:
         name = nearest(word, model.model_fields)
         other = word.lower() in {*NO_KEY, *RENAMED} or homes(word)
-        if name in tables and name not in data and not other and _holds_keys(data[word]):
+        if not name or other or name in data or name not in tables:
+            continue
+        if _holds_keys(data[word]):
             data[name], node.children[name] = data.pop(word), node.children[word]
     for name, field in tables.items():
         if name not in data:
