@@ -27,6 +27,7 @@ from .presets import (
     find_model,
     model_families,
     model_presets,
+    modules_of,
     shipped_templates,
 )
 from .spec import Spec
@@ -174,6 +175,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         hidden_size=number("hidden_size"),
         rope=_rope(data),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
+        # Code of the model's own may name them as it likes.
+        modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
     )
 
 

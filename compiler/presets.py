@@ -103,6 +103,15 @@ def find_model(base: str) -> ModelPreset | None:
     return None
 
 
+def modules_of(model_type: str) -> tuple[str, ...]:
+    """The modules of all presets with that architecture; empty if there is none."""
+    paths = sorted(resource("specs").glob("models/*.toml"))
+    families = [_family(path) for path in paths if f'"{model_type}"' in path.read_text("utf-8")]
+    found = [preset.architecture for family in families for preset in family.values()]
+    alike = [known.modules for known in found if known.model_type == model_type]
+    return tuple(dict.fromkeys(name for modules in alike for name in modules))
+
+
 @cache
 def _family(path: Path) -> dict[str, ModelPreset]:
     """The models of a family: a table for each, behind what they have in common."""
