@@ -128,6 +128,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["turn"] = "rank // SEQUENCE_PARALLEL_SIZE" if shared else "rank"
     parts["weighted"] = any(source.weight for source in plan.data.train)
     parts["shares_rows"] = _shares_rows(plan)
+    parts["phantom_step"] = (
+        plan.parallel.zero_stage.value == 0 and plan.model.dtype.value != "float32"
+    )
     parts["sequences"] = part("sequences_packed" if plan.data.packing.value else "sequences_single")
     kind, parts["optimizer_class"] = OPTIMIZERS[optim.optimizer.value]
     plus = plan.method.lora is not None and plan.method.lora.loraplus_lr_ratio is not None

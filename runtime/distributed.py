@@ -59,6 +59,18 @@ def device(kind: str) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if kind == "cuda" else "cpu"
 
 
+def undo_first_step(optimizer: Any) -> None:
+    """Undoes the step that DeepSpeed takes at its start, at stage 0 in 16 bits, to claim memory.
+
+    Its gradients are 0, but it counts: AdamW's bias correction would be one step ahead, and the first
+    updates a quarter too small; and it decays the weights (FP16_UnfusedOptimizer, DeepSpeed 0.19).
+    """
+    optimizer.optimizer.state.clear()
+    for masters, weights in zip(optimizer.fp32_groups, optimizer.fp16_groups, strict=True):
+        for master, weight in zip(masters, weights, strict=True):
+            master.data.copy_(weight)
+
+
 def seed(seed: int, step: int, rank: int) -> None:
     """Seeds dropout as a pure function of (seed, step, rank), so that resuming needs no random state."""
     torch.manual_seed((seed * 1_000_003 + step) * 10_007 + rank)

@@ -175,6 +175,18 @@ def test_what_is_learnt_and_how_long_stands_in_the_script(compiled, monkeypatch)
 
 
 @pytest.mark.slow
+def test_stages_take_the_same_steps_in_bfloat16(compiled):
+    """At stage 0 DeepSpeed begins with a step of its own: AdamW's later ones would be too small."""
+    losses = []
+    for stage in ("0", "1"):
+        keys = {"model.dtype": '"bfloat16"', "parallel.zero_stage": stage, "train.max_steps": "4"}
+        run = compiled(f"stage{stage}", **NO_DROPOUT, **keys)
+        run.launch()
+        losses.append(run.losses())
+    assert losses[0] == pytest.approx(losses[1], rel=5e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method, stage", [(FULL, 0), (NO_DROPOUT, 1)], ids=["full", "lora"])
 def test_small_steps_are_not_lost_in_bfloat16(compiled, method, stage):
     """The weights are bfloat16 and a step is far below its precision: float32 masters add them up."""
