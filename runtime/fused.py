@@ -42,7 +42,8 @@ def linear_cross_entropy(model: Any) -> None:
     def forward(hidden: torch.Tensor) -> torch.Tensor:
         if _targets is None:
             return plain(hidden)
-        return LinearCrossEntropy.apply(hidden[0], head.weight, _targets)[None]  # pyright: ignore
+        losses: Any = LinearCrossEntropy.apply(hidden[0], head.weight, _targets)
+        return losses[None]
 
     head.forward = forward
 
@@ -70,7 +71,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         return losses
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         if ctx.frozen:
@@ -116,8 +117,8 @@ def rms_norm(model: torch.nn.Module) -> None:
 
 
 def _norm(module: Any) -> Any:
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return RmsNorm.apply(x, module.weight, module.variance_epsilon)  # pyright: ignore
+    def forward(x: torch.Tensor) -> Any:
+        return RmsNorm.apply(x, module.weight, module.variance_epsilon)
 
     return forward
 
@@ -209,8 +210,8 @@ def _adapted_linear(module: Any) -> Any:
             return plain(x)
         rate = dropout if module.training else 0.0
         flat = x.reshape(-1, x.shape[-1])
-        output = LoraLinear.apply(flat, base.weight, base.bias, *_adapter(module), rate)
-        return output.view(*x.shape[:-1], -1)  # pyright: ignore
+        output: Any = LoraLinear.apply(flat, base.weight, base.bias, *_adapter(module), rate)
+        return output.view(*x.shape[:-1], -1)
 
     return forward
 
@@ -223,7 +224,8 @@ def _adapted_mlp(plain: Any, layers: list[Any]) -> Any:
         parts = [
             part for layer in layers for part in (layer.get_base_layer().weight, *_adapter(layer))
         ]
-        return LoraMlp.apply(flat, *parts).view_as(x)  # pyright: ignore
+        output: Any = LoraMlp.apply(flat, *parts)
+        return output.view_as(x)
 
     return forward
 
@@ -254,7 +256,7 @@ class LoraLinear(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         dropped, kept, weight, a, b, low = ctx.saved_tensors
@@ -292,7 +294,7 @@ class LoraMlp(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         x, gate, up, low_gate, low_up, low_down, *tensors = ctx.saved_tensors
