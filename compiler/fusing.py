@@ -31,22 +31,9 @@ PLAIN_HEADS = {
 }
 # Model types whose MLPs are down(silu(gate(x)) * up(x)) in three layers, compared there, too.
 GATED_MLPS = {"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"}
-# Model types whose norms are all weight * (x / rms(x)), and those whose attention is Llama's, compared there, too.
-NORMS = {
-    "deepseek_v3",
-    "glm",
-    "glm4",
-    "llama",
-    "mistral",
-    "mixtral",
-    "olmo2",
-    "phi3",
-    "qwen2",
-    "qwen2_moe",
-    "qwen3",
-    "qwen3_moe",
-    "smollm3",
-}
+# Of the plain heads, those whose norms are weight * (x / rms(x)): gemma adds 1 to the weight, starcoder2 takes the mean
+# off. And those whose attention is Llama's. Both are compared there, too.
+NORMS = PLAIN_HEADS - {"gemma", "starcoder2"}
 ATTENTIONS = {"llama", "qwen2"}
 # Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
 LIGER = {
