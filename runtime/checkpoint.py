@@ -10,6 +10,7 @@ kill at any moment, or a full disk, leaves whole checkpoints only. digests.json 
 of every file; they are compared before a checkpoint is gone on with.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -144,20 +145,19 @@ def _complete(engine: Any, folder: Path, more: dict[str, Any], proof: dict[str, 
         "loss_scale": _loss_scale(engine),
     }
     contents = {
-        "state.json": json.dumps(state),
-        lock.LOCK: Path(lock.LOCK).read_text("utf-8"),
+        **proof,
+        "state.json": json.dumps(state).encode(),
+        lock.LOCK: Path(lock.LOCK).read_bytes(),
     }
     config = getattr(engine.module, "peft_config", {}).get("default")
     if config is not None:
         config.save_pretrained(str(folder))
-        contents["adapter_config.json"] = (folder / "adapter_config.json").read_text("utf-8")
-    for name, content in {**proof, **{k: text.encode() for k, text in contents.items()}}.items():
+        contents["adapter_config.json"] = (folder / "adapter_config.json").read_bytes()
+    for name, content in contents.items():
         digests[name] = _write(folder / name, content)
     _write(folder / DIGESTS, json.dumps(digests, indent=1).encode())
     _flush(folder)
-    target = FOLDER / folder.name
-    shutil.rmtree(target, ignore_errors=True)
-    folder.rename(target)
+    folder.rename(FOLDER / folder.name)
     _flush(FOLDER)
     shutil.rmtree(SAVING)
 
@@ -255,11 +255,8 @@ def damage(path: Path) -> list[str]:
 
 
 def _digest(path: Path) -> str:
-    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def newest() -> Path | None:
@@ -343,7 +340,8 @@ def _set_aside(after: int) -> None:
 
 def shelve(paths: Iterable[Path]) -> Path:
     """Moves what is no longer wanted, by its path, below a new folder previous/N; returns that."""
-    shelf = Path("previous", str(1 + sum(1 for _ in Path("previous").glob("*"))))
+    taken = [int(p.name) for p in Path("previous").glob("*") if p.name.isdecimal()]
+    shelf = Path("previous", str(1 + max(taken, default=0)))
     for path in paths:
         (shelf / path).parent.mkdir(parents=True, exist_ok=True)
         path.rename(shelf / path)

@@ -110,3 +110,15 @@ def test_what_fails_while_it_writes_leaves_the_last_good_one(place, monkeypatch)
     monkeypatch.setattr(checkpoint, "_write", real)
     save(2)
     assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000002"]
+
+
+def test_what_is_moved_away_never_meets_what_was(tmp_path, monkeypatch):
+    """Also where somebody deleted a folder of previous/ to make room."""
+    from ftc.runtime import checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    for expected in ("1", "2", "3"):
+        Path("checkpoints").mkdir()
+        assert checkpoint.shelve([Path("checkpoints")]) == Path("previous", expected)
+        if expected == "2":
+            shutil.rmtree("previous/1")
