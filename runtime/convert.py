@@ -102,10 +102,11 @@ def compare(
     what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float
 ) -> None:
     """Prints the largest difference, relative to the largest logit. Raises RunError above tolerance."""
-    pairs = list(zip(ours, theirs, strict=True))
-    scale = max(float(a.abs().max()) for a, _ in pairs)
-    difference = max(float((a - b).abs().max()) for a, b in pairs) / scale
-    tokens = sum(len(a) for a, _ in pairs)
+    # torch's max is NaN where anything is, wherever it stands; Python's would pass over it.
+    scale = torch.stack([a.abs().max() for a in ours]).max()
+    differences = [(a - b).abs().max() for a, b in zip(ours, theirs, strict=True)]
+    difference = float(torch.stack(differences).max() / scale)
+    tokens = sum(map(len, ours))
     print(
         f"  {what}: largest difference {difference:.1e} of the logits' scale, {tokens} tokens",
         flush=True,

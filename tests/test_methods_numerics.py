@@ -181,3 +181,20 @@ def test_what_a_library_refuses_is_told_without_a_traceback(compiled, monkeypatc
     told = str(launch._refused(raised.value))
     assert re.match(r"train.py:\d+: error\[refused\]: peft refuses this: .*lora_dropout != 0", told)
     assert launch._refused(KeyError("x")) is None
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("wrong", [0.3, float("nan"), float("inf")])
+def test_logits_that_differ_anywhere_are_no_export(row, wrong):
+    import torch
+    from ftc.runtime.convert import compare
+    from ftc.runtime.errors import RunError
+
+    ours, theirs = ([torch.ones(2, 3), torch.ones(4, 3)] for _ in range(2))
+    theirs[row][1, 2] += 0.1
+    compare("these", ours, theirs, 0.11)
+    for changed in (ours, theirs):
+        changed[row][1, 2] += wrong
+        with pytest.raises(RunError, match="these differ by"):
+            compare("these", ours, theirs, 0.11)
+        changed[row][1, 2] = 1
