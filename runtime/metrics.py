@@ -39,7 +39,7 @@ class Log:
         self.total_steps, self.log_every = total_steps, log_every
         self.writes = torch.distributed.get_rank() == 0
         self.flops, self.peak = flops, None
-        self.time, self.since = clock.training(), [0, 0, 0]  # tokens, supervised ones, FLOP
+        self.time, self.since = clock.training(), [0, 0, 0, 0]  # steps, tokens, supervised, FLOP
         self.may_overflow = False
         self.trackers: Sequence[Any] = ()  # see trackers.start
         self.bar: Any = None
@@ -74,7 +74,7 @@ class Log:
                 "then go on from the newest checkpoint: bash launch.sh --resume latest",
                 where=f"step {step + 1}",
             )
-        counts = (batch.num_tokens, batch.num_supervised, self.flops(batch))
+        counts = (1, batch.num_tokens, batch.num_supervised, self.flops(batch))
         self.since = [old + new for old, new in zip(self.since, counts, strict=True)]
         done = step + 1
         if self.bar is not None:
@@ -83,8 +83,8 @@ class Log:
             return
         now = clock.training()
         seconds, self.time = now - self.time, now
-        speed, supervised_speed, flops_speed = (count / seconds for count in self.since)
-        self.since = [0, 0, 0]
+        steps_speed, speed, supervised_speed, flops_speed = (n / seconds for n in self.since)
+        self.since = [0, 0, 0, 0]
         self.write(
             step=done,
             epoch=round(batch.epoch, 4),
@@ -104,7 +104,7 @@ class Log:
                 f"loss {loss:.4f}, lr {learning_rate:.2e}, {speed:,.0f} tokens/s", refresh=True
             )
         elif self.writes:
-            left = (self.total_steps - done) * seconds / self.log_every
+            left = (self.total_steps - done) / steps_speed
             say(
                 f"step {done}/{self.total_steps}  loss {loss:.4f}  lr {learning_rate:.2e}  "
                 f"{speed:,.0f} tokens/s  {int(left) // 60}:{int(left) % 60:02d} left"
@@ -138,8 +138,6 @@ class Log:
         """Ends the progress bar and says what comes next."""
         if self.bar is not None:
             self.bar.close()
-        for tracker in self.trackers:
-            tracker.close()
         if self.writes:
             say(message)
 
@@ -186,8 +184,7 @@ def _peak_memory() -> int:
         peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         return peak
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB, getrusage(2)
 
 
 def _newest() -> str:

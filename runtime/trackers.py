@@ -64,7 +64,7 @@ class Tracker:
         if self.works and "step" in record and numbers:
             self._attempt(self.sink.send, numbers, record["step"])
 
-    def close(self, code: int = 0) -> None:
+    def close(self, code: int) -> None:
         if self.works:
             self._attempt(self.sink.close, code)
             self.works = False
@@ -90,7 +90,6 @@ def start(
 ) -> None:
     """Lets the trackers follow a log. Raises RunError for one that is not installed, or has no address."""
     for tracker in names:
-        module = "torch.utils.tensorboard" if tracker == "tensorboard" else tracker
         if importlib.util.find_spec(tracker) is None:
             packages = PACKAGES.get(tracker, tracker)
             raise RunError(
@@ -98,7 +97,7 @@ def start(
                 f"{tracker}, which the spec names in tracking.trackers, is not installed",
                 f"pip install {packages}, or: pip install -r requirements.txt",
                 "or remove it from the spec and compile again",
-                where=module,
+                where=tracker,
             )
         variables = ADDRESSES.get(tracker, []) if online else []
         if variables and not any(os.environ.get(variable) for variable in variables):

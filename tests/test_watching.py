@@ -96,6 +96,25 @@ def test_mfu_is_what_was_done_of_what_could_be(tmp_path, monkeypatch) -> None:
     assert plain["tokens_per_second"] == 2.0 and measured["supervised_tokens_per_second"] == 0.5
 
 
+def test_the_time_left_is_told_by_the_steps_that_were_taken(tmp_path, monkeypatch, capsys) -> None:
+    """Also where a start goes on between two records."""
+    import torch
+    from ftc.runtime import metrics
+    from ftc.runtime.clock import SPENT
+    from ftc.runtime.data import Step
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    clock = iter([0.0, 20.0, 120.0])  # 10 s a step
+    monkeypatch.setattr(metrics.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setitem(SPENT, "apart", 0.0)
+    log = metrics.Log(40, 8, 10, flops=lambda step: 1)
+    for step in range(8, 20):
+        log.step(step, Step([], 2, 4, 16, 0.5), loss=1.0, learning_rate=0.1, grad_norm=1.0)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("5:00 left") and second.endswith("3:20 left")
+
+
 STAGNATES = {  # at a learning rate that changes no bit of the loss, the first one stays the lowest
     "data.validation_fraction": "0.2",
     "optim.learning_rate": "1e-30",
