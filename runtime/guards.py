@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +91,22 @@ class Guard:
         )
 
     def _spike(self, step: int, loss: float) -> None:
-        """Writes a record for a loss far above the last ones, with its rows."""
+        """Writes a record for a loss far above the last ones, with its rows.
+
+        It counts among them as the highest that is none: it hides no other, and a loss that stays up there
+        is told until the mean has followed.
+        """
         if len(self.recent) >= WARM:
             mean, deviation = statistics.fmean(self.recent), statistics.pstdev(self.recent)
-            if loss > mean + SPIKE * deviation and loss > 1.2 * mean:
+            highest = max(mean + SPIKE * deviation, 1.2 * mean)
+            if loss > highest:
                 found = rows(self.stream, step)
                 self.log.write(step=step + 1, loss_spike=loss, mean_before=mean, rows=found)
                 if self.log.writes:
                     say(
                         f"Step {step + 1}: the loss jumped to {loss:.4f} from {mean:.4f} ({_name(found)})"
                     )
-                return
+                loss = highest
         self.recent.append(loss)
 
     def watch(self) -> None:
@@ -145,7 +151,7 @@ def out_of_memory(error: BaseException) -> RunError:
     guard = Guard.latest
     if guard is None:
         return RunError("out-of-memory", f"{said} (before the first step)", *_smaller_model(plan))
-    batch = guard.stream.step(guard.step)
+    batch = replace(guard.stream, device="cpu").step(guard.step)  # none of the memory that is full
     tokens = [micro.input_ids.shape[1] for micro in batch.micro_batches]
     return RunError(
         "out-of-memory",

@@ -105,7 +105,7 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
     except Exception as error:
         if any(sign in str(error) for sign in NO_MEMORY):
             _fail(guards.out_of_memory(error))
-        if any(sign in str(error) for sign in PEER_LOST):
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
             _peer_lost(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(_disk_full(error))

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,8 +60,6 @@ def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
 
 def test_flops_of_experts_and_of_packed_weights() -> None:
     """Experts that a token is not sent to don't count; 4-bit weights count as what they stand for."""
-    from types import SimpleNamespace
-
     import torch
     from ftc.runtime.flops import _cost
 
@@ -113,6 +113,70 @@ def test_the_time_left_is_told_by_the_steps_that_were_taken(tmp_path, monkeypatc
         log.step(step, Step([], 2, 4, 16, 0.5), loss=1.0, learning_rate=0.1, grad_norm=1.0)
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("5:00 left") and second.endswith("3:20 left")
+
+
+@pytest.fixture
+def guard(tmp_path, monkeypatch):
+    """A guard of a run with samples of 4 tokens, and the records that it writes."""
+    import numpy as np
+    from ftc.runtime import data, guards
+    from ftc.runtime.tokens import Sample
+
+    monkeypatch.chdir(tmp_path)
+    samples = [Sample(np.arange(4), np.ones(4, bool), f"a.jsonl:{n}") for n in range(3)]
+    sequences = data.one_by_one(samples)
+    stream = data.Stream(samples, sequences, 1, 0, 1, 2, 1, device="cuda:0")
+    records = []
+    log = SimpleNamespace(writes=False, write=lambda **record: records.append(record))
+    return guards.Guard(None, stream, log), records
+
+
+def test_a_loss_that_stays_high_is_not_told_for_ever(guard) -> None:
+    watching, records = guard
+    losses = [1.0, 1.1] * 10 + [5.0] + [1.0, 1.1] * 10 + [5.0] * 60
+    for step, loss in enumerate(losses):
+        watching._spike(step, loss)
+    told = [record["step"] for record in records]
+    assert told[:2] == [21, 42] and records[0]["rows"]
+    assert told[1:] == list(range(42, 42 + len(told) - 1)) and len(told) < 15
+
+
+def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> None:
+    """Of a device that isn't there at all, as it happens."""
+    from ftc.runtime import guards
+
+    plan = {"batch.micro_batch_size": 2, "model.max_seq_length": 9, "batch.world_size": 1}
+    plan = {key: {"value": value} for key, value in plan.items()}
+    Path("ftc.lock").write_text(json.dumps({"plan": plan}))
+    monkeypatch.setattr(guards.Guard, "latest", guard[0])
+    told = str(guards.out_of_memory(MemoryError("full")))
+    assert "full (rank 0; the step's micro-batches have 8 to 8 tokens)" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer"), "lost"),
+        (ConnectionResetError("Connection reset by peer"), 1),  # of a download, perhaps
+    ],
+)
+def test_only_torch_loses_a_peer(error, code, monkeypatch) -> None:
+    from ftc.runtime import launch
+
+    def ends(told):
+        raise SystemExit(told)
+
+    def fails(options):
+        raise error
+
+    monkeypatch.setattr(launch, "options", lambda: None)
+    monkeypatch.setattr(launch.stop, "listen", lambda: None)
+    monkeypatch.setattr(launch.stop, "end_with_parent", lambda: None)
+    monkeypatch.setattr(launch, "_peer_lost", lambda error: ends("lost"))
+    monkeypatch.setattr(launch, "_end", ends)
+    with pytest.raises(SystemExit) as ended:
+        launch.run(fails)
+    assert ended.value.code == code
 
 
 STAGNATES = {  # at a learning rate that changes no bit of the loss, the first one stays the lowest
