@@ -226,30 +226,12 @@ def _marked(rendered: Rendered, loss_on: str) -> list[Span]:
 
 
 def _by_offsets(encoding: Encoding, stretches: Sequence[Span]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids, and which tokens lie wholly inside a stretch; a character may be several tokens."""
     inside = np.zeros(len(encoding), bool)
-    for stretch in stretches:
-        inside[_tokens(encoding, stretch)] = True
+    first, last = np.reshape(encoding.offsets, (-1, 2)).T
+    for start, end in stretches:
+        inside |= (first >= start) & (first < end) & (last <= end)
     return np.asarray(encoding.ids, np.int32), inside
-
-
-def _tokens(encoding: Encoding, span: Span) -> slice:
-    """The tokens that lie wholly inside a stretch of the text; a character may be several tokens."""
-    start, end = span
-    found = (encoding.char_to_token(place) for place in range(start, end))
-    first = next((token for token in found if token is not None), None)
-    if first is None:
-        return slice(0, 0)
-    found = (encoding.char_to_token(place) for place in range(end - 1, start - 1, -1))
-    last = next(token for token in found if token is not None)
-    while first > 0 and encoding.token_to_chars(first - 1)[0] >= start:
-        first -= 1
-    while first < len(encoding) and encoding.token_to_chars(first)[0] < start:
-        first += 1
-    while last + 1 < len(encoding) and encoding.token_to_chars(last + 1)[1] <= end:
-        last += 1
-    while last >= first and encoding.token_to_chars(last)[1] > end:
-        last -= 1
-    return slice(first, last + 1)
 
 
 def _encode(
