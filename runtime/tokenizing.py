@@ -115,9 +115,9 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
             for chunk in chunks:
                 under_way.append(pool.submit(_do, chunk))
                 if len(under_way) > 2 * processes:
-                    yield _unpacked(under_way.popleft().result())
+                    yield under_way.popleft().result()
             while under_way:
-                yield _unpacked(under_way.popleft().result())
+                yield under_way.popleft().result()
     except BrokenProcessPool:
         raise RunError(
             "killed",
@@ -141,13 +141,8 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _do(chunk: Chunk) -> tuple[bytes, Ledger]:
-    batch, ledger = _work(chunk)
-    return batch.serialize().to_pybytes(), ledger
-
-
-def _unpacked(result: tuple[bytes, Ledger]) -> tuple[pa.RecordBatch, Ledger]:
-    return pa.ipc.read_record_batch(pa.py_buffer(result[0]), SCHEMA), result[1]
+def _do(chunk: Chunk) -> tuple[pa.RecordBatch, Ledger]:
+    return _work(chunk)
 
 
 def tokenize(
