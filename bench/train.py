@@ -37,7 +37,7 @@ LEVERS = {
         ("train.py", "output.logits.squeeze(0)", "output.logits.squeeze(0)[batch.predict_at]"),
     ],
     "head and loss in one": [
-        ("train.py", "    fused.linear_cross_entropy(model)", "    # without"),
+        ("train.py", "    fused.linear_cross_entropy(model, linear)", "    # without"),
         (
             "train.py",
             "    with fused.targets(batch.targets):\n        return logits(model, batch)",
@@ -46,8 +46,8 @@ LEVERS = {
         ),
     ],
     "adapters in place": [
-        ("train.py", "    fused.lora(model)", "    # without"),
-        ("train.py", "    fused.lora_mlp(model)", "    # without"),
+        ("train.py", "    fused.lora(model, linear)", "    # without"),
+        ("train.py", "    fused.lora_mlp(model, linear)", "    # without"),
     ],
     "norms and attention as functions": [
         ("train.py", "    fused.rms_norm(model)", "    # without"),
@@ -55,6 +55,9 @@ LEVERS = {
     ],
     "memory kept": [("launch.sh", "export MALLOC_MMAP_MAX_=0 MALLOC", "export NO_MALLOC")],
     "large pages": [("launch.sh", "export GLIBC_TUNABLES", "export NO_TUNABLES")],
+    "products by oneDNN": [
+        ("train.py", "linear = fused.onednn", "linear = torch.nn.functional.linear")
+    ],
 }
 
 SPEC = """\
@@ -197,13 +200,15 @@ def logged(run: Path) -> dict[str, list[float]]:
 
 
 def peak_flops() -> float:
-    """Floating-point operations a second of a large float32 product, the best of some."""
+    """Floating-point operations a second of a large float32 product, the best of some by either library."""
+    from ftc.runtime.fused import onednn
+
     torch.set_num_threads(THREADS)
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     best = 0.0
-    for _ in range(20):
+    for product in [torch.matmul, onednn] * 20:
         begun = time.perf_counter()
-        a @ b
+        product(a, b)
         best = max(best, 2 * 2048**3 / (time.perf_counter() - begun))
     return best
 

@@ -60,8 +60,8 @@ LIGER = {
 }
 
 
-def fused(spec: Spec, facts: Facts) -> Value[list[str]] | None:
-    """The functions of `ftc.runtime.fused` that train.py calls, and why it may."""
+def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:
+    """The functions of `ftc.runtime.fused` that train.py calls, and why it may; `onednn` is one for the others."""
     if spec.model.fused_kernels == "none":
         return None
     kind = facts.architecture.model_type if facts.architecture else ""
@@ -88,6 +88,9 @@ def fused(spec: Spec, facts: Facts) -> Value[list[str]] | None:
             more = _for_a_cpu(spec, kind)
             names += more
             reasons += ["frozen norms on a CPU"] * bool(more)
+    if names and spec.hardware.device == "cpu" and dtype == "float32":
+        names.insert(0, "onednn")
+        reasons.insert(0, "float32 on a CPU")
     return derived(names, ", ".join(reasons)) if names else None
 
 

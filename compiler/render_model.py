@@ -74,9 +74,10 @@ def checks_names(plan: Plan) -> bool:
 
 # What train.py calls for each name in plan.model.fused.
 SWAPS = {
-    "linear_cross_entropy": "fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time",
-    "lora": "fused.lora(model)  # adapters are added in place",
-    "lora_mlp": "fused.lora_mlp(model)  # an MLP is one function, which keeps half as much",
+    "onednn": "linear = fused.onednn  # products of float32 matrices on a CPU",
+    "linear_cross_entropy": "fused.linear_cross_entropy({arguments})  # head and loss in one, some rows at a time",
+    "lora": "fused.lora({arguments})  # adapters are added in place",
+    "lora_mlp": "fused.lora_mlp({arguments})  # an MLP is one function, which keeps half as much",
     "rms_norm": "fused.rms_norm(model)  # a norm keeps its input alone",
     "attention": "fused.attention(model)  # rotation and attention in one, which keeps half as much",
 }
@@ -84,7 +85,9 @@ SWAPS = {
 
 def swaps(plan: Plan) -> list[str]:
     """The calls that swap parts of the model."""
-    calls = [SWAPS[name] for name in plan.model.fused.value] if plan.model.fused else []
+    names = plan.model.fused.value if plan.model.fused else []
+    arguments = "model, linear" if "onednn" in names else "model"
+    calls = [SWAPS[name].format(arguments=arguments) for name in names]
     if plan.model.liger:
         model = "model.get_base_model()" if plan.method.lora else "model"
         arguments = ["cross_entropy=False", "fused_linear_cross_entropy=False", f"model={model}"]

@@ -66,7 +66,7 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         max_position=rope[1] if rope else None,
         trust_remote_code=take("model.trust_remote_code"),
         gradient_checkpointing=checkpointing,
-        fused=fused(spec, facts),
+        fused=fused(spec, facts, dtype.value),
         liger=_liger(model.fused_kernels, facts),
     )
 

@@ -4,20 +4,32 @@ No class and no file of transformers or PEFT is changed: a module of the one mod
 `forward`. docs/fused.md lists what is swapped where.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora import Linear
-from torch.nn.functional import linear, silu
+from torch.nn import functional
+from torch.nn.functional import silu
 
 from .fused_attention import attention as attention  # train.py calls fused.attention
+
+# (x, weight, bias or None) -> x W' + bias.
+Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 # So many logits are held at once, in float32 64 MiB: they fit a processor's last cache, nearly.
 LOGITS_AT_ONCE = 2**24
 
 _targets: torch.Tensor | None = None
+
+
+def onednn(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """x W' + bias, without a gradient, in float32 on a CPU, where torch's own `linear` asks MKL.
+
+    oneDNN, which torch takes for bfloat16 anyway, was a seventh faster on an AMD processor.
+    """
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @contextmanager
@@ -31,7 +43,7 @@ def targets(ids: torch.Tensor) -> Iterator[None]:
         _targets = None
 
 
-def linear_cross_entropy(model: Any) -> None:
+def linear_cross_entropy(model: Any, linear: Product = functional.linear) -> None:
     """Within `targets`, the model's head gives the loss of each token, (1, K), instead of logits.
 
     The head must be a plain linear layer without a bias, and its logits must be used as they are.
@@ -42,7 +54,7 @@ def linear_cross_entropy(model: Any) -> None:
     def forward(hidden: torch.Tensor) -> torch.Tensor:
         if _targets is None:
             return plain(hidden)
-        losses: Any = LinearCrossEntropy.apply(hidden[0], head.weight, _targets)
+        losses: Any = LinearCrossEntropy.apply(hidden[0], head.weight, _targets, linear)
         return losses[None]
 
     head.forward = forward
@@ -58,15 +70,21 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        linear: Product,
     ) -> torch.Tensor:
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         ctx.frozen = not ctx.needs_input_grad[1]
         gradient = torch.empty_like(hidden) if ctx.frozen and ctx.needs_input_grad[0] else None
         for part in _parts(hidden, weight):
-            losses[part], slope = _losses(linear(hidden[part], weight).float(), targets[part])
+            logits = linear(hidden[part], weight, None).float()
+            losses[part], slope = _losses(logits, targets[part])
             if gradient is not None:
-                torch.mm(slope.to(weight.dtype), weight, out=gradient[part])
+                gradient[part] = linear(slope.to(weight.dtype), weight.T, None)
+        ctx.linear = linear
         ctx.save_for_backward(*((gradient,) if ctx.frozen else (hidden, weight, targets)))
         return losses
 
@@ -76,15 +94,16 @@ class LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, ...]:
         if ctx.frozen:
             (of_hidden,) = ctx.saved_tensors
-            return (of_hidden * gradient[:, None]).to(of_hidden.dtype), None, None
+            return (of_hidden * gradient[:, None]).to(of_hidden.dtype), None, None, None
         hidden, weight, targets = ctx.saved_tensors
         of_hidden, of_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for part in _parts(hidden, weight):
-            slope = _losses(linear(hidden[part], weight).float(), targets[part])[1]
+            logits = ctx.linear(hidden[part], weight, None).float()
+            slope = _losses(logits, targets[part])[1]
             slope = slope.mul_(gradient[part, None]).to(weight.dtype)
-            torch.mm(slope, weight, out=of_hidden[part])
+            of_hidden[part] = ctx.linear(slope, weight.T, None)
             of_weight.addmm_(slope.T, hidden[part])
-        return of_hidden, of_weight, None
+        return of_hidden, of_weight, None, None
 
 
 def _parts(hidden: torch.Tensor, weight: torch.Tensor) -> Iterator[slice]:
@@ -143,17 +162,17 @@ class RmsNorm(torch.autograd.Function):
         return slope.mul_(scale).addcmul_(x.float(), along, value=-1).to(x.dtype), None, None
 
 
-def lora(model: torch.nn.Module) -> None:
+def lora(model: torch.nn.Module, linear: Product = functional.linear) -> None:
     """Each linear layer with one adapter adds it in place, forwards and backwards.
 
     Left as PEFT has them: other kinds of layers, quantized ones, and those with a trained bias.
     """
     for module in model.modules():
         if _swappable(module):
-            module.forward = _adapted_linear(module)
+            module.forward = _adapted_linear(module, linear)
 
 
-def lora_mlp(model: torch.nn.Module) -> None:
+def lora_mlp(model: torch.nn.Module, linear: Product = functional.linear) -> None:
     """Each gated MLP whose three layers have adapters becomes one function, which keeps less.
 
     The MLP must be down(silu(gate(x)) * up(x)), without biases or dropout of the adapters.
@@ -163,7 +182,7 @@ def lora_mlp(model: torch.nn.Module) -> None:
             getattr(module, f"{name}_proj", None) for name in ("gate", "up", "down")
         ]
         if all(_swappable(layer) and layer.base_layer.bias is None for layer in layers):
-            module.forward = _adapted_mlp(module.forward, layers)
+            module.forward = _adapted_mlp(module.forward, layers, linear)
 
 
 def _swappable(module: Any) -> bool:
@@ -201,7 +220,7 @@ def _adapter(module: Any) -> Adapter:
     return Adapter(module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
 
 
-def _adapted_linear(module: Any) -> Any:
+def _adapted_linear(module: Any, linear: Product) -> Any:
     base, plain, (name,) = module.get_base_layer(), module.forward, module.active_adapters
     dropout = getattr(module.lora_dropout[name], "p", 0.0)
 
@@ -210,13 +229,14 @@ def _adapted_linear(module: Any) -> Any:
             return plain(x)
         rate = dropout if module.training else 0.0
         flat = x.reshape(-1, x.shape[-1])
-        output: Any = LoraLinear.apply(flat, base.weight, base.bias, *_adapter(module), rate)
+        parts = (base.weight, base.bias, *_adapter(module))
+        output: Any = LoraLinear.apply(flat, *parts, rate, linear)
         return output.view(*x.shape[:-1], -1)
 
     return forward
 
 
-def _adapted_mlp(plain: Any, layers: list[Any]) -> Any:
+def _adapted_mlp(plain: Any, layers: list[Any], linear: Product) -> Any:
     def forward(x: torch.Tensor) -> torch.Tensor:
         if any(layer.merged or layer.disable_adapters for layer in layers):
             return plain(x)
@@ -224,7 +244,7 @@ def _adapted_mlp(plain: Any, layers: list[Any]) -> Any:
         parts = [
             part for layer in layers for part in (layer.get_base_layer().weight, *_adapter(layer))
         ]
-        output: Any = LoraMlp.apply(flat, *parts)
+        output: Any = LoraMlp.apply(flat, linear, *parts)
         return output.view_as(x)
 
     return forward
@@ -247,12 +267,13 @@ class LoraLinear(torch.autograd.Function):
         b: torch.Tensor,
         scaling: float,
         rate: float,
+        linear: Product,
     ) -> torch.Tensor:
         dropped, kept = torch.native_dropout(x, rate, True) if rate else (x, None)
         output = linear(x, weight, bias)
         low = Adapter(a, b, scaling).add(output, dropped)
         ctx.save_for_backward(dropped, kept, weight, a, b, low)
-        ctx.scaling, ctx.rate = scaling, rate
+        ctx.scaling, ctx.rate, ctx.linear = scaling, rate, linear
         return output
 
     @staticmethod
@@ -263,12 +284,12 @@ class LoraLinear(torch.autograd.Function):
         of_low, of_a, of_b = Adapter(a, b, ctx.scaling).backward(gradient, dropped, low)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = gradient @ weight
+            of_x = ctx.linear(gradient, weight.T, None)
             if kept is None:
                 of_x.addmm_(of_low, a.to(gradient.dtype))
             else:
                 of_x += (of_low @ a.to(gradient.dtype)) * kept * (1 / (1 - ctx.rate))
-        return of_x, None, None, of_a, of_b, None, None
+        return of_x, None, None, of_a, of_b, None, None, None
 
 
 class LoraMlp(torch.autograd.Function):
@@ -279,18 +300,18 @@ class LoraMlp(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, *parts: Any) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, linear: Product, *parts: Any) -> torch.Tensor:
         weights, adapters = _three(parts)
         outputs, lows = [], []
         for weight, adapter in zip(weights[:2], adapters[:2], strict=True):
-            outputs.append(linear(x, weight))
+            outputs.append(linear(x, weight, None))
             lows.append(adapter.add(outputs[-1], x))
         inner = silu(outputs[0]).mul_(outputs[1])
-        output = linear(inner, weights[2])
+        output = linear(inner, weights[2], None)
         lows.append(adapters[2].add(output, inner))
         tensors = [part for part in parts if isinstance(part, torch.Tensor)]
         ctx.save_for_backward(x, *outputs, *lows, *tensors)
-        ctx.scalings = [adapter.scaling for adapter in adapters]
+        ctx.scalings, ctx.linear = [adapter.scaling for adapter in adapters], linear
         return output
 
     @staticmethod
@@ -305,18 +326,19 @@ class LoraMlp(torch.autograd.Function):
         ]
         active = silu(gate)
         of_low, *of_down = adapters[2].backward(gradient, active * up, low_down)
-        of_inner = (gradient @ weights[2]).addmm_(of_low, adapters[2].a.to(gradient.dtype))
+        of_inner = ctx.linear(gradient, weights[2].T, None)
+        of_inner.addmm_(of_low, adapters[2].a.to(gradient.dtype))
         of_up = active.mul_(of_inner)
         of_gate = torch.ops.aten.silu_backward(of_inner.mul_(up), gate)
-        of_x = torch.zeros_like(x)
+        of_x = ctx.linear(of_gate, weights[0].T, None).add_(ctx.linear(of_up, weights[1].T, None))
         given: list[torch.Tensor | None] = []
-        for of_output, low, weight, adapter in zip(
-            (of_gate, of_up), (low_gate, low_up), weights[:2], adapters[:2], strict=True
+        for of_output, low, adapter in zip(
+            (of_gate, of_up), (low_gate, low_up), adapters[:2], strict=True
         ):
             of_low, of_a, of_b = adapter.backward(of_output, x, low)
-            of_x.addmm_(of_output, weight).addmm_(of_low, adapter.a.to(gradient.dtype))
+            of_x.addmm_(of_low, adapter.a.to(gradient.dtype))
             given += [None, of_a, of_b, None]
-        return of_x, *given, None, *of_down, None
+        return of_x, None, *given, None, *of_down, None
 
 
 def _three(parts: tuple[Any, ...]) -> tuple[list[torch.Tensor], list[Adapter]]:

@@ -1,11 +1,13 @@
 """Rotary positions and attention of packed samples as one function, for training on a CPU; part of `fused`."""
 
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
 
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+# So many queries of a sample see the keys before them at once: the last block wastes half of its products.
+QUERIES_AT_ONCE = 64
 
 
 def attention(model: torch.nn.Module) -> None:
@@ -56,7 +58,8 @@ class RotaryAttention(torch.autograd.Function):
     """Causal attention within each segment, after rotation of the queries and keys.
 
     q: (T, heads, head_dim); k, v: (T, kv_heads, head_dim); cos, sin: (T, 1, head_dim), whose halves
-    are equal; `lengths` sum to T. Returns (T, heads, head_dim).
+    are equal; `lengths` sum to T. Returns (T, heads, head_dim). The probabilities are computed anew
+    in the backward pass.
     """
 
     @staticmethod
@@ -70,37 +73,36 @@ class RotaryAttention(torch.autograd.Function):
         lengths: list[int],
         scaling: float,
     ) -> torch.Tensor:
-        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-        output, logs, heads = torch.empty_like(q), [], q.shape[1]
-        for *inputs, part in zip(*(x.split(lengths) for x in (q, k, v, output)), strict=True):
-            inputs = [_repeated(x, heads) for x in inputs]
-            attended, log = _flash(*inputs, 0.0, True, scale=scaling)
-            part.copy_(attended[0].transpose(0, 1))
-            logs.append(log)
-        ctx.save_for_backward(q, k, v, cos, sin, output, *logs)
+        groups = k.shape[1]
+        q = _grouped(_rotate(q, cos * scaling, sin * scaling), groups)
+        k, v = _rotate(k, cos, sin).transpose(0, 1), v.transpose(0, 1)
+        output = torch.empty_like(q)
+        for first, begin, end in _blocks(lengths):
+            likely = _probabilities(q, k, first, begin, end)
+            torch.bmm(likely, v[:, first:end], out=output[:, begin:end].flatten(1, 2))
+        ctx.save_for_backward(q, k, v, cos, sin)
         ctx.lengths, ctx.scaling = lengths, scaling
-        return output
+        return _ungrouped(output)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        q, k, v, cos, sin, output, *logs = ctx.saved_tensors
-        of_q, of_k, of_v = (torch.empty_like(x) for x in (q, k, v))
-        wide = [x.split(ctx.lengths) for x in (gradient, q, k, v, output)]
-        found = [x.split(ctx.lengths) for x in (of_q, of_k, of_v)]
-        for log, inputs, outputs in zip(
-            logs, zip(*wide, strict=True), zip(*found, strict=True), strict=True
-        ):
-            inputs = [_repeated(x, q.shape[1]) for x in inputs]
-            slopes = _flash_backward(*inputs, log, 0.0, True, scale=ctx.scaling)
-            for slope, out in zip(slopes, outputs, strict=True):
-                groups = slope[0].transpose(0, 1).unflatten(1, (out.shape[1], -1))
-                torch.sum(groups, 2, out=out)
+        q, k, v, cos, sin = ctx.saved_tensors
+        of_q, of_k, of_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        slopes = _grouped(gradient, len(k))
+        for first, begin, end in _blocks(ctx.lengths):
+            likely = _probabilities(q, k, first, begin, end)
+            queries, slope = (x[:, begin:end].flatten(1, 2) for x in (q, slopes))
+            of_v[:, first:end].baddbmm_(likely.transpose(1, 2), slope)
+            of_likely = torch.bmm(slope, v[:, first:end].transpose(1, 2))
+            of_scores = torch.ops.aten._softmax_backward_data(of_likely, likely, -1, q.dtype)
+            torch.bmm(of_scores, k[:, first:end], out=of_q[:, begin:end].flatten(1, 2))
+            of_k[:, first:end].baddbmm_(of_scores.transpose(1, 2), queries)
         return (
-            _rotate(of_q, cos, -sin),
-            _rotate(of_k, cos, -sin),
-            of_v,
+            _rotate(_ungrouped(of_q), cos * ctx.scaling, -sin * ctx.scaling),
+            _rotate(of_k.transpose(0, 1), cos, -sin),
+            of_v.transpose(0, 1),
             None,
             None,
             None,
@@ -108,16 +110,43 @@ class RotaryAttention(torch.autograd.Function):
         )
 
 
+def _grouped(x: torch.Tensor, groups: int) -> torch.Tensor:
+    """(T, heads, head_dim) -> (groups, T, heads of a group, head_dim)."""
+    return x.unflatten(1, (groups, -1)).transpose(0, 1).contiguous()
+
+
+def _ungrouped(x: torch.Tensor) -> torch.Tensor:
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def _blocks(lengths: list[int]) -> Iterator[tuple[int, int, int]]:
+    """Each segment's queries some at a time: where the segment begins, where they do, and end."""
+    first = 0
+    for length in lengths:
+        parts = max(1, round(length / QUERIES_AT_ONCE))
+        for part in range(parts):
+            yield first, first + length * part // parts, first + length * (part + 1) // parts
+        first += length
+
+
+def _probabilities(
+    q: torch.Tensor, k: torch.Tensor, first: int, begin: int, end: int
+) -> torch.Tensor:
+    """How queries begin..end see keys first..end, (groups, queries * heads of a group, keys)."""
+    scores = torch.bmm(q[:, begin:end].flatten(1, 2), k[:, first:end].transpose(1, 2))
+    own = scores.unflatten(1, (end - begin, -1))[..., begin - first :]
+    own += _ahead(end - begin, q.dtype)
+    return torch.softmax(scores, -1)
+
+
+@cache
+def _ahead(size: int, dtype: torch.dtype) -> torch.Tensor:
+    """(size, 1, size): -inf at the keys that come after a query."""
+    return torch.full((size, size), -torch.inf, dtype=dtype).triu_(1)[:, None]
+
+
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """x * cos + (-second half, first half) * sin, as transformers' apply_rotary_pos_emb."""
-    (a, b), (cos, _), (sin, _) = x.chunk(2, -1), cos.chunk(2, -1), sin.chunk(2, -1)
-    rotated = torch.empty_like(x)
-    first, second = rotated.chunk(2, -1)
-    torch.mul(a, cos, out=first).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=second).addcmul_(a, sin)
-    return rotated
-
-
-def _repeated(x: torch.Tensor, heads: int) -> torch.Tensor:
-    """(L, kv_heads, head_dim) -> (1, heads, L, head_dim): each key's head for its queries' heads."""
-    return x.repeat_interleave(heads // x.shape[1], 1).transpose(0, 1)[None]
+    half = x.shape[-1] // 2
+    signed = torch.cat([-sin[..., :half], sin[..., half:]], -1)
+    return (x * cos).addcmul_(x.roll(half, -1), signed)

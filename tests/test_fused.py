@@ -7,6 +7,7 @@ import torch
 from ftc.compiler.fusing import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
 from ftc.runtime import attention, fused, fused_attention
 from peft import LoraConfig, get_peft_model
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from .architectures import make
@@ -57,20 +58,21 @@ def adapted(model, **settings):
 def test_the_fused_head_gives_the_plain_loss(kind, monkeypatch):
     """Trained whole, and frozen under adapters; a part at a time."""
     monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 64 * 5)
-    for model in (make(kind), adapted(make(kind))):
+    for model, linear in ((make(kind), functional.linear), (adapted(make(kind)), fused.onednn)):
         plain = step(model.train())
-        fused.linear_cross_entropy(model)
+        fused.linear_cross_entropy(model, linear)
         same(plain, step(model, targets=True), 1e-5)
         same(plain, step(model), 1e-5)  # asked for logits, it still gives them
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_fused_adapters_are_peft_s(kind, dropout):
+@pytest.mark.parametrize("linear", [functional.linear, fused.onednn])
+def test_fused_adapters_are_peft_s(kind, dropout, linear):
     """qwen2 has biases; gpt2 has no linear layers, and keeps what it has."""
     model = adapted(make(kind), lora_dropout=dropout)
     plain = step(model)
-    fused.lora(model)
+    fused.lora(model, linear)
     swapped = [m for m in model.modules() if "forward" in vars(m)]
     assert bool(swapped) == (kind != "gpt2")
     same(plain, step(model), 1e-5)
@@ -81,11 +83,12 @@ def test_fused_adapters_are_peft_s(kind, dropout):
 
 
 @pytest.mark.parametrize("kind", sorted(GATED_MLPS))
-def test_fused_mlps_are_peft_s(kind):
+@pytest.mark.parametrize("linear", [functional.linear, fused.onednn])
+def test_fused_mlps_are_peft_s(kind, linear):
     model = adapted(make(kind))
     plain = step(model)
-    fused.lora(model)
-    fused.lora_mlp(model)
+    fused.lora(model, linear)
+    fused.lora_mlp(model, linear)
     assert (
         sum("forward" in vars(m) for m in model.modules()) == 2 * 8
     )  # 7 linear layers and an MLP a block
@@ -118,12 +121,13 @@ def test_fused_attention_is_the_segments(kind, lengths, monkeypatch):
     plain = step(model, **told)
     fused.attention(model)
     runs = []
-    flash = fused_attention._flash
-    monkeypatch.setattr(fused_attention, "_flash", lambda *a, **k: runs.append(1) or flash(*a, **k))
+    blocks = fused_attention._blocks
+    monkeypatch.setattr(fused_attention, "QUERIES_AT_ONCE", 8)
+    monkeypatch.setattr(fused_attention, "_blocks", lambda x: runs.append(x) or blocks(x))
     swapped = [m for m in model.modules() if "forward" in vars(m)]
     assert len(swapped) == model.config.num_hidden_layers
     same(plain, step(model, **told), 1e-5)
-    assert len(runs) == len(swapped) * len(lengths)
+    assert runs == [lengths] * 2 * len(swapped)  # forwards and backwards
     model.eval()
     cached = model.generate(IDS, max_new_tokens=5, do_sample=False, eos_token_id=None)
     for module in swapped:
