@@ -132,6 +132,11 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         plan.parallel.zero_stage.value == 0 and plan.model.dtype.value != "float32"
     )
     parts["sequences"] = part("sequences_packed" if plan.data.packing.value else "sequences_single")
+    parts["validation_sequences"] = (
+        "data.pack(validation_set, MAX_SEQ_LENGTH)"
+        if _shares_rows(plan)
+        else "data.one_by_one(validation_set)"
+    )
     kind, parts["optimizer_class"] = OPTIMIZERS[optim.optimizer.value]
     plus = plan.method.lora is not None and plan.method.lora.loraplus_lr_ratio is not None
     parts["trained"] = part("trained_loraplus" if plus else "trained")

@@ -1,6 +1,7 @@
 """What a model says without learning: the validation loss, and that samples don't see each other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from . import data, distributed
 from .clock import apart
 from .errors import RunError
+from .packing import Sequences
 from .sample_set import Samples
 from .tokens import Sample
 
@@ -19,16 +21,15 @@ def loss(
     engine: torch.nn.Module,
     forward: Forward,
     samples: Samples,
-    max_seq_length: int,
+    sequences: Sequences,
     device: str,
 ) -> float:
     """Mean loss in nats, over every supervised token, each counted once. `forward` gives the losses
-    (K,) of a batch by a model.
+    (K,) of a batch by a model; a batch is one of the `sequences` of samples.
 
     Each rank takes every n-th sequence; a rank that runs out goes on with empty batches, as the ranks
     of a partitioned model must call it equally often. Nothing of training changes.
     """
-    sequences = data.pack(samples, max_seq_length)
     rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
     training = engine.training
     engine.eval()
@@ -52,6 +53,7 @@ def prove_isolation(
     Not every architecture passes on where samples end, and one with a recurrent state can't: it would
     train on rows that run into each other. Raises RunError if the logits differ by more than rounding.
     """
+    _check_positions(getattr(engine, "module", engine).config.get_text_config(), samples)
     first, second = beginnings(samples)
     training = engine.training
     engine.eval()
@@ -69,6 +71,32 @@ def prove_isolation(
             'set model.attention = "sdpa" or "eager", if it is another one',
             "or train each sample by itself: data.packing = false, train.micro_batch_size = 1",
         )
+
+
+def _check_positions(config: Any, samples: Samples) -> None:
+    """Raises RunError if long samples would turn the positions of short ones that share their row.
+
+    longrope and dynamic rotations depend on the longest sample of a row (transformers.modeling_rope_utils).
+    """
+    found = getattr(config, "rope_parameters", None) or {}
+    for rope in (found, *(each for each in found.values() if isinstance(each, dict))):
+        kind = rope.get("rope_type")
+        if kind not in ("longrope", "dynamic"):
+            continue
+        border = (
+            rope["original_max_position_embeddings"]
+            if kind == "longrope"
+            else config.max_position_embeddings
+        )
+        longer = int((samples.lengths > border).sum())
+        if longer and (kind == "dynamic" or longer < len(samples)):
+            raise RunError(
+                "samples-not-isolated",
+                f"{longer:,} of {len(samples):,} samples are longer than {border:,} tokens, where this model's "
+                f"positions ({kind}) become others for a whole row, for the short samples in it, too",
+                f"set model.max_seq_length to {border} or less",
+                "or train each sample by itself: data.packing = false, train.micro_batch_size = 1",
+            )
 
 
 def beginnings(samples: Samples, tokens: int = 64) -> list[Sample]:

@@ -28,12 +28,19 @@ def counter(model: Any) -> Callable[[Step], int]:
     apart.add(id(head))
     of_token = round(sum(_cost(p, config) for p in model.parameters() if id(p) not in apart))
     of_supervised = round(_cost(head, config)) if head is not None else 0
-    heads = getattr(config, "num_attention_heads", 0)
-    dimensions = heads * (getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1))
-    of_pair = 12 * config.num_hidden_layers * dimensions
+    # Gemma 4's layers don't all have the same heads.
+    of_pair = 12 * sum(
+        map(_heads, getattr(config, "per_layer_config", (config,) * config.num_hidden_layers))
+    )
     return lambda step: (
         of_token * step.num_tokens + of_supervised * step.num_supervised + of_pair * step.num_pairs
     )
+
+
+def _heads(layer: Any) -> int:
+    """The dimensions of a layer's heads, by its config."""
+    heads = getattr(layer, "num_attention_heads", 0)
+    return heads * (getattr(layer, "head_dim", None) or layer.hidden_size // max(heads, 1))
 
 
 def _cost(parameter: torch.Tensor, config: Any) -> float:

@@ -171,6 +171,19 @@ def test_an_architecture_without_segments_needs_the_other_attention(kind):
     assert WITHOUT_SEGMENTS[kind] == "sdpa" or not works(kind, "sdpa")
 
 
+def test_positions_that_depend_on_the_longest_sample_of_a_row():
+    """Beyond the original context: a short sample would rotate as the long one beside it."""
+    known = {"rope_parameters": {**YARN, **LONG}, "original_max_position_embeddings": 38}
+    model = make("phi3", SEGMENTS, **known)
+    mixed, short = samples(), [sample for sample in samples() if len(sample.ids) < 39]
+    loss, alone = packed(model, mixed)[0], plain(model, mixed)[0]
+    assert abs(loss - alone) > 1e-4
+    with pytest.raises(RunError, match=r"1 of 4 samples are longer than 38 tokens .*longrope"):
+        evaluate.prove_isolation(model, logits, tiny.in_memory(mixed), "cpu")
+    assert_same(packed(model, short), plain(model, short))
+    evaluate.prove_isolation(model, logits, tiny.in_memory(short), "cpu")
+
+
 # Too much to make small by names alone.
 LARGE = {
     "axk2",

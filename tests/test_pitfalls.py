@@ -79,7 +79,8 @@ def test_every_token_of_the_validation_set_counts_once(monkeypatch, ranks, max_s
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: ranks)
     for rank in range(ranks):  # the last one has the sums of all
         monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
-        found = evaluate.loss(model, forward, held_out, max_seq_length, "cpu")
+        sequences = data.pack(held_out, max_seq_length)
+        found = evaluate.loss(model, forward, held_out, sequences, "cpu")
     expected = [
         i for s in held_out for i, learnt in zip(s.ids[1:], s.loss[1:], strict=True) if learnt
     ]
@@ -87,6 +88,20 @@ def test_every_token_of_the_validation_set_counts_once(monkeypatch, ranks, max_s
     truth = -model.weight.log_softmax(0)[expected].mean().item()
     assert found == pytest.approx(truth, rel=1e-6)
     assert model.training, "evaluation ends where it began"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_samples_that_train_alone_are_validated_alone(compiled, monkeypatch, alone):
+    """A state that runs through a row would make another validation loss of rows that are shared."""
+    run = compiled(
+        **{
+            "data.packing": "false",
+            "data.validation_fraction": "0.5",
+            "train.micro_batch_size": "1" if alone else "2",
+        }
+    )
+    sequences = begin(run, monkeypatch).validation_sequences
+    assert all(len(sequence) == 1 for sequence in sequences) == alone
 
 
 def test_an_end_token_that_pads_too_is_learnt(tiny_model):

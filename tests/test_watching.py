@@ -58,6 +58,18 @@ def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
     assert counter(model)(step) == pytest.approx(counted.get_total_flops(), rel=0.02)
 
 
+def test_flops_of_layers_with_other_heads() -> None:
+    """Gemma 4 tells the heads of each layer, and refuses to tell them of all."""
+    from ftc.runtime.data import Step
+    from ftc.runtime.flops import counter
+
+    from .architectures import make
+
+    model = make("gemma4_text")
+    dimensions = sum(4 * layer.head_dim for layer in model.config.per_layer_config)
+    assert counter(model)(Step([], 0, 0, 100, 0.0)) == 12 * 100 * dimensions
+
+
 def test_flops_of_experts_and_of_packed_weights() -> None:
     """Experts that a token is not sent to don't count; 4-bit weights count as what they stand for."""
     import torch

@@ -111,6 +111,7 @@ def main(options):
     train_set, validation_set = data.split(train_set, VALIDATION_FRACTION, SEED)
     data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.one_by_one(train_set)
+    validation_sequences = data.pack(validation_set, MAX_SEQ_LENGTH)
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.
     stream = data.Stream(
@@ -165,7 +166,7 @@ def main(options):
         last = step + 1 == total_steps
         if (step + 1) % EVAL_EVERY == 0 or last:
             validation_loss = evaluate.loss(
-                engine, losses, validation_set, MAX_SEQ_LENGTH, stream.device
+                engine, losses, validation_set, validation_sequences, stream.device
             )
             log.validation(step + 1, validation_loss)
             validation_losses.append((step + 1, validation_loss))

@@ -132,6 +132,7 @@ def main(options):
     )
     data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
+    validation_sequences = data.pack(validation_set, MAX_SEQ_LENGTH)
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.
     stream = data.Stream(
@@ -194,7 +195,7 @@ def main(options):
         last = step + 1 == total_steps
         if (step + 1) % EVAL_EVERY == 0 or last:
             validation_loss = evaluate.loss(
-                engine, losses, validation_set, MAX_SEQ_LENGTH, stream.device
+                engine, losses, validation_set, validation_sequences, stream.device
             )
             log.validation(step + 1, validation_loss)
             validation_losses.append((step + 1, validation_loss))
