@@ -87,7 +87,7 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
     once after an error, as other ranks may hold it in a collective operation.
     """
     chosen = options()
-    stop.end_with_parent()
+    stop.end_with_parent(int(os.environ.get("FTC_LAUNCHER", os.getppid())))
     stop.listen()
     try:
         main(chosen)

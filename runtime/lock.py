@@ -9,6 +9,7 @@ Needs the standard library only, so it answers at once.
 
 import hashlib
 import json
+import signal
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -139,6 +140,7 @@ def check(arguments: list[str], folder: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     try:
         check(sys.argv[1:])
     except RunError as error:

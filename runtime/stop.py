@@ -42,6 +42,7 @@ def listen() -> None:
 
     for number in SIGNALS:
         signal.signal(number, receive)
+    signal.signal(signal.SIGUSR2, signal.default_int_handler)  # how torchrun.py passes on Ctrl-C
 
 
 def heed() -> None:
@@ -59,11 +60,14 @@ def asked() -> bool:
     return bool(distributed.total([_Request.received])[0])
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int) -> None:
     """Linux kills this process when its parent is gone; without that, it would work on alone, unseen.
 
-    No kill of a process group reaches it: torchrun gives each of its processes a session.
+    No kill of a process group reaches it: torchrun gives each of its processes a session. `parent` is the
+    process that started this one; it may be gone by now, as importing takes seconds.
     """
     if sys.platform == "linux":
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)

@@ -110,7 +110,7 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
         # Forked, so that nothing is imported or copied again, and nothing there is looked through for garbage.
         gc.freeze()
         fork = get_context("fork")
-        with ProcessPoolExecutor(processes, fork, _begin) as pool:
+        with ProcessPoolExecutor(processes, fork, _begin, (os.getpid(),)) as pool:
             under_way: deque = deque()
             for chunk in chunks:
                 under_way.append(pool.submit(_do, chunk))
@@ -135,9 +135,9 @@ def _in_processes(work: Callable, chunks: Iterator[Chunk], processes: int) -> It
 _work: Callable = tuple
 
 
-def _begin() -> None:
+def _begin(parent: int) -> None:
     """A process that tokenizes lasts as long as its parent, which also says the word on Ctrl-C."""
-    stop.end_with_parent()
+    stop.end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

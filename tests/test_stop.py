@@ -1,8 +1,10 @@
 """How a run ends before its end: on request, by a death, by a loss, for want of memory."""
 
+import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,92 @@ def edit(run, old: str, new: str) -> None:
     text = script.read_text()
     assert old in text
     script.write_text(text.replace(old, new, 1))
+
+
+STARTING = """
+import time
+from pathlib import Path
+
+Path("importing").touch()
+time.sleep(2)
+
+from ftc.runtime import launch
+
+
+def main(options):
+    Path("running").touch()
+    time.sleep(60)
+
+
+launch.run(main)
+"""
+
+
+def starting(run, moment: str, **environment: str) -> subprocess.Popen:
+    """Starts a run whose train.py only starts, and waits for a moment of that."""
+    (run.folder / "train.py").write_text(STARTING)
+    process = subprocess.Popen(
+        ["bash", str(run.folder / "launch.sh"), "--allow-drift"],
+        env={**environ(), **environment},
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not (run.folder / moment).exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+MOMENTS = ("checking", "launching", "importing", "running")
+QUICK = ("checking", "importing")
+
+
+@pytest.mark.parametrize(
+    "number, moment",
+    [
+        pytest.param(n, m, marks=[] if n == signal.SIGINT and m in QUICK else pytest.mark.slow)
+        for n in (signal.SIGINT, signal.SIGTERM)
+        for m in MOMENTS
+    ],
+)
+def test_a_run_that_starts_is_stopped_in_a_sentence(compiled, tmp_path, number, moment):
+    run, more = compiled(), {}
+    if moment == "checking":  # launch.sh asks for a python, which takes its time
+        (tmp_path / "bin").mkdir()
+        script = f'#!/bin/sh\ntouch "{run.folder}/checking"\nsleep 1\n'
+        (tmp_path / "bin/python").write_text(script)
+        (tmp_path / "bin/python").chmod(0o755)
+        more = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    process = starting(run, "." if moment == "launching" else moment, **more)
+    if moment == "launching":  # torchrun imports torch
+        while b"torchrun" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            time.sleep(0.02)
+        time.sleep(0.8)
+    os.killpg(process.pid, number)
+    asked = time.monotonic()
+    said, error = process.communicate(timeout=30)
+    assert "Traceback" not in said + error and time.monotonic() < asked + 5
+    code, text = (130, "Stopped by Ctrl-C.") if number == signal.SIGINT else (75, "(exit code 75).")
+    assert process.returncode == code and text in error.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_no_process_outlives_its_launcher_nor_dies_with_the_terminal(compiled):
+    """As nohup starts it: a hang-up is ignored. Killed while train.py imports, which takes seconds."""
+    run = compiled()
+    ignore = "trap '' HUP; exec bash "
+    (run.folder / "launch.sh").rename(run.folder / "begin.sh")
+    (run.folder / "launch.sh").write_text(f'{ignore} {run.folder}/begin.sh "$@"\n')
+    process = starting(run, "importing")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.kill()
+    time.sleep(6)
+    assert not (run.folder / "running").exists()
 
 
 @pytest.mark.parametrize(

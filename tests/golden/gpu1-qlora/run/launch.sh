@@ -8,6 +8,8 @@
 # SIGTERM or SIGUSR1 (Slurm: --signal=USR1@300) ends it after the current step, saved, with exit code 75.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+trap 'echo "Stopped before training began (exit code 75)." >&2; exit 75' TERM USR1 # until the last line
+trap 'echo "Stopped by Ctrl-C." >&2; exit 130' INT
 
 if ! python -c "import ftc.runtime" 2>/dev/null; then
     echo "$(basename "$0"): error[no-python]: there is no python with ftc on the PATH" >&2

@@ -10,6 +10,8 @@
 # in a directory that they share. Which network they use: NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+trap 'echo "Stopped before training began (exit code 75)." >&2; exit 75' TERM USR1 # until the last line
+trap 'echo "Stopped by Ctrl-C." >&2; exit 130' INT
 
 if ! python -c "import ftc.runtime" 2>/dev/null; then
     echo "$(basename "$0"): error[no-python]: there is no python with ftc on the PATH" >&2
