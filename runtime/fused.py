@@ -199,10 +199,11 @@ class Adapter(NamedTuple):
     a: torch.Tensor
     b: torch.Tensor
     scaling: float
+    linear: Product
 
     def add(self, output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Adds it to `output`, (T, out), in place; gives x A', which the backward pass needs."""
-        low = x @ self.a.T.to(x.dtype)
+        low = self.linear(x, self.a.to(x.dtype), None)
         output.addmm_(low, self.b.T.to(x.dtype), alpha=self.scaling)
         return low
 
@@ -210,14 +211,15 @@ class Adapter(NamedTuple):
         self, gradient: torch.Tensor, x: torch.Tensor, low: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The gradients of x A', of a and of b."""
-        of_low = (gradient @ self.b.to(gradient.dtype)).mul_(self.scaling)
+        of_low = self.linear(gradient, self.b.T.to(gradient.dtype), None).mul_(self.scaling)
         of_b = (gradient.T @ low).to(self.b.dtype).mul_(self.scaling)
-        return of_low, (of_low.T @ x).to(self.a.dtype), of_b
+        of_a = (x.T @ of_low).T.to(self.a.dtype)  # MKL is slower with the narrow matrix first
+        return of_low, of_a, of_b
 
 
-def _adapter(module: Any) -> Adapter:
+def _adapter(module: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
     (name,) = module.active_adapters
-    return Adapter(module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name])
+    return module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
 
 
 def _adapted_linear(module: Any, linear: Product) -> Any:
@@ -271,7 +273,7 @@ class LoraLinear(torch.autograd.Function):
     ) -> torch.Tensor:
         dropped, kept = torch.native_dropout(x, rate, True) if rate else (x, None)
         output = linear(x, weight, bias)
-        low = Adapter(a, b, scaling).add(output, dropped)
+        low = Adapter(a, b, scaling, linear).add(output, dropped)
         ctx.save_for_backward(dropped, kept, weight, a, b, low)
         ctx.scaling, ctx.rate, ctx.linear = scaling, rate, linear
         return output
@@ -281,7 +283,8 @@ class LoraLinear(torch.autograd.Function):
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         dropped, kept, weight, a, b, low = ctx.saved_tensors
-        of_low, of_a, of_b = Adapter(a, b, ctx.scaling).backward(gradient, dropped, low)
+        adapter = Adapter(a, b, ctx.scaling, ctx.linear)
+        of_low, of_a, of_b = adapter.backward(gradient, dropped, low)
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = ctx.linear(gradient, weight.T, None)
@@ -301,7 +304,7 @@ class LoraMlp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, linear: Product, *parts: Any) -> torch.Tensor:
-        weights, adapters = _three(parts)
+        weights, adapters = _three(parts, linear)
         outputs, lows = [], []
         for weight, adapter in zip(weights[:2], adapters[:2], strict=True):
             outputs.append(linear(x, weight, None))
@@ -321,7 +324,7 @@ class LoraMlp(torch.autograd.Function):
         x, gate, up, low_gate, low_up, low_down, *tensors = ctx.saved_tensors
         weights = tensors[::3]
         adapters = [
-            Adapter(a, b, scaling)
+            Adapter(a, b, scaling, ctx.linear)
             for a, b, scaling in zip(tensors[1::3], tensors[2::3], ctx.scalings, strict=True)
         ]
         active = silu(gate)
@@ -341,6 +344,6 @@ class LoraMlp(torch.autograd.Function):
         return of_x, None, *given, None, *of_down, None
 
 
-def _three(parts: tuple[Any, ...]) -> tuple[list[torch.Tensor], list[Adapter]]:
+def _three(parts: tuple[Any, ...], linear: Product) -> tuple[list[torch.Tensor], list[Adapter]]:
     """(weight, a, b, scaling) for gate, up and down -> their weights, their adapters."""
-    return list(parts[::4]), [Adapter(*parts[n + 1 : n + 4]) for n in (0, 4, 8)]
+    return list(parts[::4]), [Adapter(*parts[n + 1 : n + 4], linear) for n in (0, 4, 8)]
