@@ -94,9 +94,10 @@ def text_samples(
         ids = np.r_[before, found[0], after] if found else np.array(next(encodings).ids)
         _check_bos(tokenizer, ids, text, row)
         whole = np.append(ids, [end] if not len(ids) or ids[-1] != end else []).astype(np.int32)
+        # A sample of one token would teach nothing, and the end of the text is not to be lost.
+        borders = np.minimum(range(max_length, len(whole), max_length), len(whole) - 2)
         samples += [
-            Sample(piece, np.ones(len(piece), bool), row)
-            for piece in np.split(whole, range(max_length, len(whole), max_length))
+            Sample(piece, np.ones(len(piece), bool), row) for piece in np.split(whole, borders)
         ]
     return samples
 

@@ -126,6 +126,11 @@ def test_texts_end_and_nothing_of_them_is_lost(tokenizer):
     assert ids[:-1].tolist() == tokenizer(text)["input_ids"]
     assert ids[-1] == samples[-1].ids[-1] == tokenizer.eos_token_id
     assert all(len(s.ids) <= 64 and s.loss.all() for s in samples)
+    for words in range(1, 30):  # the last sample predicts its end, however little is left for it
+        samples = tokens.text_samples(tokenizer, ["the " * words], ["a:1"], 8)
+        ids = [number for sample in samples for number in sample.ids.tolist()]
+        assert ids == [*tokenizer("the " * words)["input_ids"], tokenizer.eos_token_id]
+        assert all(2 <= len(sample.ids) <= 8 for sample in samples)
 
 
 def sample_of(ids) -> tokens.Sample:
