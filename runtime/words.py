@@ -19,6 +19,7 @@ from unicodedata import is_normalized
 import numpy as np
 import regex
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 MOST, LONGEST = 300_000, 48  # pieces in memory at a time, each of at most so many characters
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -41,7 +42,7 @@ class Words:
         contents = sorted(added, key=len, reverse=True)
         self.special = re.compile(f"({'|'.join(map(re.escape, contents)) or '(?!)'})")
         self.added = {content: _packed([id]) for content, id in added.items()}
-        self.bpe, self.alphabet = backend.model, _alphabet()
+        self.bpe, self.alphabet = backend.model, bytes_to_unicode()
         self.words, self.pieces = _Table(self._word), _Table(self._piece)
         self.spaced = _Table(self._behind_a_space)
         self.cuts = not re.search(r"\(\?<|\\[bBAG]", pattern) and all(
@@ -187,13 +188,6 @@ class _Table(dict[str, bytes]):
 
 def _packed(ids: list[int]) -> bytes:
     return np.asarray(ids, np.int32).tobytes()
-
-
-def _alphabet() -> dict[int, int]:
-    """Byte -> the character that stands for it in byte-level vocabularies (GPT-2's encoder.py)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {byte: byte for byte in plain} | {byte: 256 + n for n, byte in enumerate(others)}
 
 
 def words(tokenizer: PreTrainedTokenizerBase) -> Words | None:
