@@ -100,3 +100,11 @@ EXPERT_LAYERS = {
 }
 # Layers of an expert that are one weight, by the names that they had.
 FUSED_EXPERTS = (("gate_proj", "up_proj"), ("w1", "w3"))
+
+# Linear layers that PEFT 0.21 can't adapt: a Mamba's fused kernel reads the weight itself, a router gives a pair,
+# and one multiplies by groups. "all-linear" leaves them out.
+UNADAPTED = {
+    **dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"), "out_proj"),
+    **dict.fromkeys(("llama4", "llama4_text", "phimoe"), "router"),
+    "deepseek_v4": "o_a_proj",
+}

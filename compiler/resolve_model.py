@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from . import plan as p
-from .architectures import INSTEAD, WITHOUT_FLASH
+from .architectures import INSTEAD, UNADAPTED, WITHOUT_FLASH
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
@@ -122,6 +122,10 @@ def _quantization(take: Taker, dtype: Value[str]) -> p.QuantizationPlan:
 def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
     given = {name: take.given(f"method.{name}") for name in LORA}
     targets: Value[Any] = take("method.target_modules")
+    kind = facts.architecture.model_type if facts.architecture else ""
+    if targets.value == "all-linear" and kind in UNADAPTED:
+        left = dict.fromkeys([*method.exclude_modules, UNADAPTED[kind]])
+        given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
     if targets.value == "all-linear" and method.layers_to_transform:
         linears = facts.architecture.linears if facts.architecture else None
         targets = derived(list(linears or ()), "all-linear, by name")

@@ -56,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,
     rules_method.names_exist,
+    rules_method.layers_are_adapted,
     rules_method.patterns_match,
     rules_method.blocks_exist,
     rules_method.blocks_have_names,

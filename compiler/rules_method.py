@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from .architectures import EXPERT_LAYERS
+from .architectures import EXPERT_LAYERS, UNADAPTED
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import Facts
 from .keys import Refused
@@ -66,6 +66,27 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
                 on="value",
                 why="PEFT passes over a name that matches nothing",
                 hints=[*guess(name, near or names), f"it has {', '.join(names)}"],
+            )
+
+
+def layers_are_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """No layer is named that PEFT can't adapt."""
+    kind = facts.architecture.model_type if facts.architecture else ""
+    if not isinstance(spec.method, Lora) or kind not in UNADAPTED:
+        return
+    for path, name in _named(spec.method):
+        if path[1] == "target_modules" and name.rpartition(".")[2] == UNADAPTED[kind]:
+            yield at(
+                document,
+                path,
+                "conflict",
+                f"PEFT can't adapt the {UNADAPTED[kind]} of a {kind}",
+                on="value",
+                why="the model does not call it as a linear layer",
+                hints=[
+                    f'remove "{name}"',
+                    'or set target_modules = "all-linear": it leaves that out',
+                ],
             )
 
 

@@ -14,11 +14,13 @@ from ftc.compiler.architectures import (
     ADAPTED_EXPERTS,
     ALONE,
     INSTEAD,
+    UNADAPTED,
     WITHOUT_FLASH,
     WITHOUT_SEGMENTS,
 )
 from ftc.runtime import attention, data, evaluate, tokens
 from ftc.runtime.errors import RunError
+from peft import LoraConfig, get_peft_model
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import tiny
@@ -178,7 +180,7 @@ def test_positions_that_depend_on_the_longest_sample_of_a_row():
     mixed, short = samples(), [sample for sample in samples() if len(sample.ids) < 39]
     loss, alone = packed(model, mixed)[0], plain(model, mixed)[0]
     assert abs(loss - alone) > 1e-4
-    with pytest.raises(RunError, match=r"1 of 4 samples are longer than 38 tokens .*longrope"):
+    with pytest.raises(RunError, match=r"1 of 4 samples are longer than 38 tokens, .*longrope"):
         evaluate.prove_isolation(model, logits, tiny.in_memory(mixed), "cpu")
     assert_same(packed(model, short), plain(model, short))
     evaluate.prove_isolation(model, logits, tiny.in_memory(short), "cpu")
@@ -235,6 +237,20 @@ def test_the_compiler_knows_whose_experts_are_adapted():
     known = peft._MODEL_TO_CONVERSION_PATTERN.items()
     adapted = {kind for kind, pattern in known if pattern in peft._MOE_TARGET_MODULE_MAPPING}
     assert {kind for kind in adapted if kind in [*OFTEN, *SELDOM, *ALONE]} == ADAPTED_EXPERTS
+
+
+@pytest.mark.parametrize("kind", UNADAPTED)
+def test_the_compiler_knows_what_cannot_be_adapted(kind):
+    """All other linear layers can."""
+
+    def adapted(left_out):
+        targets = {"target_modules": "all-linear", "exclude_modules": left_out}
+        model = get_peft_model(make(kind), LoraConfig(task_type="CAUSAL_LM", **targets))
+        return packed(model, samples()[2:3])
+
+    assert adapted([UNADAPTED[kind]])[1]
+    with pytest.raises((ValueError, AttributeError, RuntimeError)):
+        adapted([])
 
 
 def test_the_page_names_them():
