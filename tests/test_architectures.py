@@ -239,7 +239,7 @@ def test_the_compiler_knows_whose_experts_are_adapted():
     assert {kind for kind in adapted if kind in [*OFTEN, *SELDOM, *ALONE]} == ADAPTED_EXPERTS
 
 
-@pytest.mark.parametrize("kind", UNADAPTED)
+@pytest.mark.parametrize("kind", sorted({*UNADAPTED} - {"llama4"}))  # llama4_text, with images
 def test_the_compiler_knows_what_cannot_be_adapted(kind):
     """All other linear layers can."""
 
