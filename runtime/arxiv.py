@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from . import row_files
-from .errors import RunError
+from .errors import RunError, run
 from .json_text import parse_line
 from .rows import Row
 
@@ -51,4 +51,4 @@ def _paper(line: bytes, place: str) -> Row:
 
 
 if __name__ == "__main__":
-    row_files.run(main)
+    run(main)

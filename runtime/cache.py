@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 from . import models, reading
 from .errors import RunError
 from .ledger import Ledger
+from .lock import sha256
 from .reading import Source
 from .tokenizing import SCHEMA, Settings, tokenized
 
@@ -48,7 +49,7 @@ def key(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings) 
     """64 hexadecimal digits that differ if anything does that could change a token or a count."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     facts = {
-        "data": [_sha256(path) for path in source.paths] or _hub_fingerprint(source),
+        "data": [sha256(Path(path)) for path in source.paths] or _hub_fingerprint(source),
         "source": {**asdict(source), "file": None, "files": None, "weight": None},
         "kinds": [Path(path).suffixes for path in source.paths],
         "template": tokenizer.chat_template,
@@ -62,24 +63,19 @@ def key(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings) 
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _sha256(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _hub_fingerprint(source: Source) -> str:
     """What `datasets` calls the content that it has of the data set."""
     return reading.hub_data(source)._fingerprint
 
 
-def _code(source: Source) -> dict[str, str]:
+def _code(source: Source) -> dict[str, str | None]:
     """The digests of the code that makes tokens of rows."""
     here = Path(__file__).parent
     found = [here / f"{name}.py" for name in MODULES]
     found += [path for path in sorted((here / "formats").iterdir()) if path.is_file()]
     own = source.format.rpartition(":")[0]
     found += [Path(own)] if own else []
-    return {path.name: _sha256(str(path)) for path in found}
+    return {path.name: sha256(path) for path in found}
 
 
 class Tokens(NamedTuple):
@@ -139,7 +135,7 @@ def _open(folder: Path, source: Source) -> Tokens | None:
     try:
         entry = json.loads((folder / "entry.json").read_text("utf-8"))
         file = folder / "tokens.arrow"
-        if entry["sha256"] != _sha256(str(file)):
+        if entry["sha256"] != sha256(file):
             return None
         table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
         pairs = zip(entry["paths"], source.paths, strict=True)
@@ -169,7 +165,7 @@ def _build(
         if not ledger.rows:
             raise RunError("empty-data", "there is no row in it", where=source.name)
         entry: dict[str, Any] = {
-            "sha256": _sha256(str(work / "tokens.arrow")),
+            "sha256": sha256(work / "tokens.arrow"),
             "paths": source.paths,
             "ledger": asdict(ledger),
         }

@@ -9,12 +9,11 @@ import json
 import math
 import os
 import signal
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError
+from .errors import RunError, run
 
 
 def main(folder: Path) -> None:
@@ -103,8 +102,4 @@ def sources(plan: dict[str, Any], group: str) -> list[Any]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # | head
-    try:
-        main(Path())
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(Path()))

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 SPENT = {"apart": 0.0}  # seconds
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from . import distributed
-from .errors import RunError
+from .errors import RunError, run
 from .samples import answer
 from .tokens import read_template
 
@@ -84,8 +84,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(lambda: sys.exit(main()))

@@ -11,7 +11,6 @@ import argparse
 import copy
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from . import checkpoint, distributed, exported, names, rope, shards, validation
-from .errors import RunError
+from .errors import RunError, run
 from .quantized import keep_layout
 from .tokens import read_template
 
@@ -267,8 +266,4 @@ def arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     distributed.quiet()
-    try:
-        convert(arguments())
-    except RunError as error:
-        print(f"\n{error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: convert(arguments()))

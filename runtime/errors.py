@@ -1,4 +1,10 @@
-"""The one exception that a person is meant to read."""
+"""The one exception that a person is meant to read, and how a command ends with it."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+EXIT_ERROR = 2  # the same as the compiler's
 
 
 class RunError(Exception):
@@ -15,3 +21,15 @@ class RunError(Exception):
         code, message, *hints = self.args
         lines = [f"{self.where}: error[{code}]: {message}", *(f"  hint: {hint}" for hint in hints)]
         return "\n".join(lines)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Calls `main`; an error or Ctrl-C ends the process in one sentence."""
+    try:
+        main()
+    except RunError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing was written. The same command starts again.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

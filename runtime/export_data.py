@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import row_files
-from .errors import RunError
+from .errors import RunError, run
 from .formats import function
 from .reading import Source, convert, raw_rows
 from .rows import Content, Conversation, Dropped, Preference, Row, Tokens
@@ -100,4 +100,4 @@ def _tools(conversation: Conversation) -> Row:
 
 
 if __name__ == "__main__":
-    row_files.run(main)
+    run(main)

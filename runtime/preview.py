@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from . import data, distributed, preview_page
 from .check_data import load_tokenizer, read_plan, sources
-from .errors import RunError
+from .errors import run
 from .tokens import Sample
 
 MARKS = ("⟦", "⟧")  # around what is learnt, for readers without colour
@@ -172,11 +172,7 @@ def main(argv: list[str] | None = None) -> None:
     distributed.quiet()
     page = options.html.absolute() if options.html else None
     os.chdir(options.folder)  # the paths in the lock start here
-    try:
-        found = preview(Path(), options.number)
-    except RunError as error:
-        print(f"\n{error}", file=sys.stderr)
-        sys.exit(2)
+    found = preview(Path(), options.number)
     auto = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     colour = options.colour == "always" or (options.colour == "auto" and auto)
     if page:
@@ -188,4 +184,4 @@ def main(argv: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # | head
-    main()
+    run(main)

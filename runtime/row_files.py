@@ -2,9 +2,7 @@
 
 import json
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +11,6 @@ from tqdm import tqdm
 from .errors import RunError
 from .rows import Row
 
-EXIT_ERROR = 2  # the same as the compiler's
 CHUNK = 1 << 22
 
 
@@ -66,15 +63,3 @@ def bar(total: int | None) -> tqdm:
     return tqdm(
         total=total, unit=" rows", unit_scale=True, dynamic_ncols=True, leave=False, disable=None
     )
-
-
-def run(main: Callable[[], None]) -> None:
-    """Calls `main`; an error or Ctrl-C ends the process in one sentence."""
-    try:
-        main()
-    except RunError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        print("\nInterrupted: nothing was written. The same command starts again.", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from . import chat
 from .clock import apart
-from .exported import stops
 from .metrics import say
 
 FILE = Path("logs/samples.jsonl")
@@ -18,23 +18,9 @@ def answer(
     model: Any, tokenizer: Any, messages: Sequence[dict[str, str]], max_new_tokens: int
 ) -> str:
     """The likeliest answer to a conversation, rendered with the tokenizer's chat template."""
-    ids = tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=False
-    )
-    ids = ids.to(model.device)
-    output = model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        use_cache=True,
-        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
-        eos_token_id=stops(tokenizer, model.generation_config),
-    )
-    return tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True).strip()
+    likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
+    return chat.generate(model, tokenizer, list(messages), settings, stream=False).strip()
 
 
 @apart

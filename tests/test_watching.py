@@ -183,7 +183,7 @@ def test_only_torch_loses_a_peer(error, code, monkeypatch) -> None:
 
     monkeypatch.setattr(launch, "options", lambda: None)
     monkeypatch.setattr(launch.stop, "listen", lambda: None)
-    monkeypatch.setattr(launch.stop, "end_with_parent", lambda: None)
+    monkeypatch.setattr(launch.stop, "end_with_parent", lambda parent: None)
     monkeypatch.setattr(launch, "_peer_lost", lambda error: ends("lost"))
     monkeypatch.setattr(launch, "_end", ends)
     with pytest.raises(SystemExit) as ended:
