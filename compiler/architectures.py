@@ -65,6 +65,10 @@ ALONE = {
     "zaya": "sdpa",
 }
 
+# They count the tokens of a row from its start: gpt_neo's mask ends at its last position, and llama4 scales
+# queries behind its 8,192nd token (its floor_scale).
+ROW_LIMITS = {"gpt_neo": None, "llama4": 8192, "llama4_text": 8192}
+
 # They have no flash_attention_2 either, or one that needs another kernel; those in ALONE are left to the
 # attention that is named there.
 WITHOUT_FLASH = {

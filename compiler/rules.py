@@ -71,6 +71,7 @@ RULES: tuple[Rule, ...] = (
     rules_method.saved_is_trainable,
     rules_method.quantization_fits,
     rules_model.samples_may_share_rows,
+    rules_model.rows_fit_model,
     rules_sources.source_keys_fit,
     rules_sources.formats_can_be_trained,
     rules_sources.files_are_named_once,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .architectures import ALONE
+from .architectures import ALONE, ROW_LIMITS
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
 from .fusing import LIGER
@@ -166,6 +166,22 @@ def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iter
         what = f"{spec.model.base} is a {kind}, which needs each sample in a row of its own"
         why = "in transformers, samples that share a row of it would see each other"
         yield from _alone(spec, document, BASE, what, why, [])
+
+
+def rows_fit_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Some architectures compute otherwise, or not at all, behind so many tokens of a row."""
+    known, length = facts.architecture, spec.model.max_seq_length
+    if known is None or known.model_type not in ROW_LIMITS:
+        return
+    limit = ROW_LIMITS[known.model_type] or known.max_position
+    micro = spec.train.micro_batch_size
+    if limit and length * micro > limit:
+        what = f"a row of {length * micro} tokens is too long for a {known.model_type}: {limit}"
+        why = "transformers counts its tokens from the start of the row, not of a sample"
+        fits = limit // length
+        hints = [f"set train.micro_batch_size to {fits}{' or less' * (fits > 1)}"] if fits else []
+        path = LENGTH if document.key(LENGTH) else BASE
+        yield from _alone(spec, document, path, what, why, hints)
 
 
 def _alone(

@@ -53,7 +53,8 @@ def prove_isolation(
     Not every architecture passes on where samples end, and one with a recurrent state can't: it would
     train on rows that run into each other. Raises RunError if the logits differ by more than rounding.
     """
-    _check_positions(getattr(engine, "module", engine).config.get_text_config(), samples)
+    model: Any = getattr(engine, "module", engine)
+    _check_positions(model.config.get_text_config(), samples)
     first, second = beginnings(samples)
     training = engine.training
     engine.eval()
