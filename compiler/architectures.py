@@ -112,3 +112,15 @@ UNADAPTED = {
     **dict.fromkeys(("llama4", "llama4_text", "phimoe"), "router"),
     "deepseek_v4": "o_a_proj",
 }
+
+# Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts,
+# indexers that choose what is attended to, towers for images. DeepSpeed gives them a gradient of 0, and weight
+# decay would shrink them.
+UNLEARNT = {
+    **dict.fromkeys(("deepseek_v32", "glm_moe_dsa", "hy_v4"), ("*.indexer",)),
+    **dict.fromkeys(("ernie4_5_moe", "laguna"), ("*.e_score_correction_bias",)),
+    "afmoe": ("*.expert_bias",),
+    "deepseek_v4": ("*.compressor.indexer",),
+    "gemma3": ("model.vision_tower", "model.multi_modal_projector"),
+    "hrm_text": ("model.z_L_init",),
+}

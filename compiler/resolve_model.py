@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from . import plan as p
-from .architectures import INSTEAD, UNADAPTED, WITHOUT_FLASH
+from .architectures import INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
@@ -97,11 +97,19 @@ def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> p.M
     method = spec.method
     return p.MethodPlan(
         kind=take("method.kind"),
-        freeze=take.given("method.freeze") if isinstance(method, Full) else None,
+        freeze=_freeze(method, facts, take) if isinstance(method, Full) else None,
         neftune_noise_alpha=take.given("method.neftune_noise_alpha"),
         lora=_lora(method, facts, take) if isinstance(method, Lora) else None,
         quantization=_quantization(take, dtype) if isinstance(method, Qlora) else None,
     )
+
+
+def _freeze(method: Full, facts: Facts, take: Taker) -> Value[list[str]] | None:
+    given: Value[list[str]] | None = take.given("method.freeze")
+    kind = facts.architecture.model_type if facts.architecture else ""
+    if kind not in UNLEARNT:
+        return given
+    return derived([*method.freeze, *UNLEARNT[kind]], f"what a {kind} never learns from text, too")
 
 
 def _quantization(take: Taker, dtype: Value[str]) -> p.QuantizationPlan:

@@ -15,11 +15,13 @@ from ftc.compiler.architectures import (
     ALONE,
     INSTEAD,
     UNADAPTED,
+    UNLEARNT,
     WITHOUT_FLASH,
     WITHOUT_SEGMENTS,
 )
 from ftc.runtime import attention, data, evaluate, tokens
 from ftc.runtime.errors import RunError
+from ftc.runtime.names import matches
 from peft import LoraConfig, get_peft_model
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -251,6 +253,17 @@ def test_the_compiler_knows_what_cannot_be_adapted(kind):
     assert adapted([UNADAPTED[kind]])[1]
     with pytest.raises((ValueError, AttributeError, RuntimeError)):
         adapted([])
+
+
+@pytest.mark.parametrize("kind", sorted({*UNLEARNT} - {"gemma3"}))  # it has images
+def test_the_compiler_knows_what_is_never_learnt(kind):
+    """By it the weights are named that get no gradient, and no others."""
+    model = make(kind, INSTEAD.get(kind, "eager"))
+    learnt = plain(model, samples()[:1])[1]
+    named = [n for n, _ in model.named_parameters() if any(matches(n, p) for p in UNLEARNT[kind])]
+    assert named and not learnt.keys() & {*named}
+    if kind != "deepseek_v4":  # what it compresses is learnt from longer samples
+        assert {*named} | {*learnt} == {n for n, _ in model.named_parameters()}
 
 
 def test_the_page_names_them():
