@@ -42,7 +42,10 @@ def show(difference: Difference, *, files: bool) -> str:
 
 
 def _line(change: Change, *, quoted: bool = True) -> str:
-    old, new = (_short(toml(value) if quoted else value) for value in (change.old, change.new))
+    old, new = (toml(value) if quoted else value for value in (change.old, change.new))
+    if len(old) + len(new) > 60 and _own(change.old, change.new) + _own(change.new, change.old):
+        old, new = _without(change.old, change.new), _without(change.new, change.old)
+    old, new = _short(old), _short(new)
     values = {"added": new, "removed": old, "changed": f"{old} -> {new}"}
     text = f"{SIGN[change.kind]} {change.path}  {values[change.kind]}"
     text += f"  ({change.remark})" if change.remark else ""
@@ -54,6 +57,19 @@ def _line(change: Change, *, quoted: bool = True) -> str:
 def _effect(effect: Effect) -> str:
     old, new = ("-" if n is None else f"{n:,}" for n in (effect.old, effect.new))
     return f"~ {effect.name}  {old} -> {new}"
+
+
+def _own(value: Any, other: Any) -> list[Any]:
+    """What of a list another one lacks."""
+    both = isinstance(value, list) and isinstance(other, list)
+    return [item for item in value if item not in other] if both else []
+
+
+def _without(items: list[Any], others: list[Any]) -> str:
+    """A long list for people: what the other one has, too, is left out."""
+    own = [toml(item) for item in _own(items, others)]
+    shared = ["..."] * (len(own) < len(items))
+    return f"[{', '.join([*shared, *own])}]"
 
 
 def _short(text: str) -> str:

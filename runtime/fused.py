@@ -346,4 +346,4 @@ class LoraMlp(torch.autograd.Function):
 
 def _three(parts: tuple[Any, ...], linear: Product) -> tuple[list[torch.Tensor], list[Adapter]]:
     """(weight, a, b, scaling) for gate, up and down -> their weights, their adapters."""
-    return list(parts[::4]), [Adapter(*parts[n + 1 : n + 4], linear) for n in (0, 4, 8)]
+    return list(parts[::4]), [Adapter(*parts[n + 1 : n + 4], linear=linear) for n in (0, 4, 8)]
