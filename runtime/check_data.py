@@ -5,7 +5,6 @@
 The tokens go into the cache, so that the run itself only opens them.
 """
 
-import json
 import math
 import os
 import signal
@@ -13,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from . import lock
 from .errors import RunError, run
 
 
@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     from . import data
 
-    plan = read_plan(folder)
+    plan = lock.plan(folder)
     os.chdir(folder)
     tokenizer = load_tokenizer(plan)
     limit = plan["model.max_seq_length"]
@@ -50,12 +50,6 @@ def main(folder: Path) -> None:
         )
     steps = math.ceil(sequences / plan["batch.global_batch_size"])
     print(f"An epoch is {steps:,} step{'s' if steps > 1 else ''}.")
-
-
-def read_plan(folder: Path) -> dict[str, Any]:
-    """The plan in a run directory's lock: key -> value."""
-    lock = json.loads((folder / "ftc.lock").read_text("utf-8"))
-    return {key: entry["value"] for key, entry in lock["plan"].items()}
 
 
 def load_tokenizer(plan: dict[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """What watches over a run: losses that are no numbers, sudden rises, steps that hang, memory that is full."""
 
 import faulthandler
-import json
 import math
 import statistics
 import sys
@@ -146,7 +145,7 @@ def start(engine: Any, stream: Stream, log: Log) -> Guard:
 
 def out_of_memory(error: BaseException) -> RunError:
     """The error of a full memory: what was computed, and which setting to lower first."""
-    plan = json.loads(Path(lock.LOCK).read_text("utf-8"))["plan"]
+    plan = lock.plan()
     said = str(error).strip().split("\n")[0].split(" If reserved")[0]
     guard = Guard.latest
     if guard is None:
@@ -164,35 +163,31 @@ def out_of_memory(error: BaseException) -> RunError:
     )
 
 
-def _value(plan: dict[str, Any], key: str) -> Any:
-    return plan.get(key, {}).get("value")
-
-
 def _smaller_step(plan: dict[str, Any]) -> list[str]:
     hints = []
-    size = _value(plan, "batch.micro_batch_size")
+    size = plan["batch.micro_batch_size"]
     if size > 1:
         hints.append(
             f"set train.micro_batch_size to {size // 2} (it is {size}): half the tokens in memory, "
             "the same global batch and the same losses"
         )
-    if not _value(plan, "model.gradient_checkpointing"):
+    if not plan.get("model.gradient_checkpointing"):
         hints.append("set model.gradient_checkpointing = true: a third slower, far less memory")
-    length = _value(plan, "model.max_seq_length")
+    length = plan["model.max_seq_length"]
     hints.append(f"lower model.max_seq_length (it is {length:,}): that makes a new run")
     return hints
 
 
 def _smaller_model(plan: dict[str, Any]) -> list[str]:
     hints = []
-    stage, world = _value(plan, "parallel.zero_stage"), _value(plan, "batch.world_size")
-    if world > 1 and stage < 3 and not _value(plan, "method.quantization.type"):
+    stage, world = plan["parallel.zero_stage"], plan["batch.world_size"]
+    if world > 1 and stage < 3 and not plan.get("method.quantization.type"):
         hints.append(f"set parallel.zero_stage = 3 (it is {stage}), which shares out the weights")
-    if stage and _value(plan, "hardware.device") == "cuda":
-        if not _value(plan, "parallel.offload_optimizer"):
+    if stage and plan.get("hardware.device") == "cuda":
+        if not plan.get("parallel.offload_optimizer"):
             hints.append("set parallel.offload_optimizer = true: its state goes to the host")
-        if stage == 3 and not _value(plan, "parallel.offload_params"):
+        if stage == 3 and not plan.get("parallel.offload_params"):
             hints.append("set parallel.offload_params = true: the weights go to the host")
-    if not _value(plan, "method.quantization.type"):
+    if not plan.get("method.quantization.type"):
         hints.append('set method.kind = "qlora": a 4-bit base, which makes a new run')
     return hints

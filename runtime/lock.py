@@ -57,6 +57,12 @@ def model_sha256(folder: Path) -> str | None:
     return hashlib.sha256(f"{config}\n{sizes}".encode()).hexdigest()
 
 
+def plan(folder: Path | None = None) -> dict[str, Any]:
+    """The plan in a run directory's lock: key -> value."""
+    lock = json.loads(((folder or Path()) / LOCK).read_text("utf-8"))
+    return {key: entry["value"] for key, entry in lock["plan"].items()}
+
+
 def state(folder: Path | None = None) -> State:
     """Compares the run directory (default: the working directory) with its lock.
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from . import data, distributed, preview_page
-from .check_data import load_tokenizer, read_plan, sources
+from . import data, distributed, lock, preview_page
+from .check_data import load_tokenizer, sources
 from .errors import run
 from .tokens import Sample
 
@@ -56,7 +56,7 @@ class Preview:
 
 def preview(folder: Path, number: int) -> Preview:
     """Reads the run's data as train.py will. Raises RunError as train.py would."""
-    plan = read_plan(folder)
+    plan = lock.plan(folder)
     length = plan["model.max_seq_length"]
     train = sources(plan, "train")
     with tempfile.TemporaryDirectory() as temporary, redirect_stdout(sys.stderr):

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import lock
 from .errors import RunError
-from .lock import LOCK
 from .metrics import Log, say
 from .stop import EXIT_STOPPED
 
@@ -111,8 +111,7 @@ def start(
     if not log.writes:
         return
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody is there to answer a question
-    plan = json.loads(Path(LOCK).read_text("utf-8"))["plan"]
-    config = {key: entry["value"] for key, entry in plan.items() if entry["value"] is not None}
+    config = {key: value for key, value in lock.plan().items() if value is not None}
     STARTED.extend(Tracker(one, Run(project, name, online, first_step, config)) for one in names)
     log.trackers = STARTED
 

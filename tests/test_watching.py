@@ -157,7 +157,12 @@ def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> No
     """Of a device that isn't there at all, as it happens."""
     from ftc.runtime import guards
 
-    plan = {"batch.micro_batch_size": 2, "model.max_seq_length": 9, "batch.world_size": 1}
+    plan = {
+        "batch.micro_batch_size": 2,
+        "model.max_seq_length": 9,
+        "batch.world_size": 1,
+        "parallel.zero_stage": 0,
+    }
     plan = {key: {"value": value} for key, value in plan.items()}
     Path("ftc.lock").write_text(json.dumps({"plan": plan}))
     monkeypatch.setattr(guards.Guard, "latest", guard[0])
