@@ -51,7 +51,7 @@ COMPILER: dict[str, dict[str, str]] = {
         "day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
         "no-embedding": "The tokenizer has a token that the model has no embedding for, and the chat "
-        "template uses it.",
+        "template, or a prompt of [samples], uses it.",
         "too-long-for-model": "Sequences are longer than the model has positions for.",
         "unknown-module": "An adapter is to go on a layer that the model does not have.",
         "unknown-chat-template": "The chat template is none of those that ftc ships, and no file.",
@@ -122,7 +122,7 @@ RUN: dict[str, str] = {
     "out-of-memory": "The device has too little memory for the step.",
     "tracker-not-installed": "A tracker that the spec names is not installed, so nothing would reach it.",
     "tracker-without-address": "A tracker is to send, and no environment variable says where to.",
-    "id-beyond-model": "A row has a token that the model has no embedding for.",
+    "id-beyond-model": "A row or a prompt has a token that the model has no embedding for.",
     "samples-not-isolated": "The architecture lets samples that share a row see each other.",
     "rows-not-shared": "With this architecture, processes can't share a sequence.",
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",

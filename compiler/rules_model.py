@@ -61,28 +61,40 @@ def length_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator[
 
 
 def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """The chat template puts no token into each row that the model can't take."""
-    model, template = facts.local_model, facts.template or ""
-    wrong = {i: t for i, t in (model.beyond if model else {}).items() if t in template}
-    if not model or not model.embeddings or not wrong:
+    """The chat template and the prompts of [samples] have no token that the model can't take."""
+    model = facts.local_model
+    if not model or not model.embeddings or not model.beyond:
         return
-    token, rows = min(wrong), model.embeddings
+    for name, path, text in _texts(spec, facts, document):
+        wrong = {i: t for i, t in model.beyond.items() if t in text}
+        if not wrong:
+            continue
+        token, rows = min(wrong), model.embeddings
+        yield at(
+            document,
+            path,
+            "no-embedding",
+            f"the {name} has {wrong[token]}, which is token {token:,} of the tokenizer; the model has "
+            f"{rows:,} embeddings, for the tokens 0 to {rows - 1:,}",
+            on="value",
+            why="the tokenizer has more tokens than the model, so they do not belong together",
+            hints=[
+                "choose a base whose tokenizer was saved with the model",
+                f"or a {name} without {wrong[token]}",
+                f"or give the model more rows in transformers: resize_token_embeddings({max(model.beyond) + 1}), "
+                'save it, and train them: method.modules_to_save = ["embed_tokens", "lm_head"]',
+            ],
+        )
+
+
+def _texts(spec: Spec, facts: Facts, document: Document) -> Iterator[tuple[str, KeyPath, str]]:
+    """What the spec has the model read beside its rows: (what it is, where, its text)."""
     path: KeyPath = ("model", "chat_template")
-    yield at(
-        document,
-        path if document.key(path) else BASE,
-        "no-embedding",
-        f"the chat template has {wrong[token]}, which is token {token:,} of the tokenizer; the model has "
-        f"{rows:,} embeddings, for the tokens 0 to {rows - 1:,}",
-        on="value",
-        why="the tokenizer has more tokens than the model, so they do not belong together",
-        hints=[
-            "choose a base whose tokenizer was saved with the model",
-            f"or a chat template without {wrong[token]}",
-            f"or give the model more rows in transformers: resize_token_embeddings({max(wrong) + 1}), "
-            'save it, and train them: method.modules_to_save = ["embed_tokens", "lm_head"]',
-        ],
-    )
+    yield "chat template", path if document.key(path) else BASE, facts.template or ""
+    if spec.samples:
+        for number, prompt in enumerate(spec.samples.prompts):
+            yield "prompt", ("samples", "prompts", number), prompt
+        yield "system message", ("samples", "system"), spec.samples.system or ""
 
 
 def rope_is_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

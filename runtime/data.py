@@ -5,7 +5,7 @@ each sample and attention stays inside it.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -79,17 +79,30 @@ def check_ids(model: Any, tokenizer: PreTrainedTokenizerBase, *sets: Samples) ->
     """Raises RunError for a row with a token that the model has no embedding for."""
     rows = model.config.get_text_config().vocab_size
     if sample := next(filter(None, (samples.beyond(rows) for samples in sets)), None):
-        number = int(sample.ids.max())
-        raise RunError(
-            "id-beyond-model",
-            f"this row has the token {number} ({tokenizer.convert_ids_to_tokens(number)}): the tokenizer "
-            f"has {len(tokenizer):,} tokens, and the model {rows:,} embeddings",
-            "choose a base whose tokenizer was saved with the model",
-            "or take that token out of the rows, and out of the chat template",
-            "or give the model more rows in transformers: "
-            f"resize_token_embeddings({len(tokenizer)}), save it, and train them with method.modules_to_save",
-            where=sample.row,
-        )
+        require_embeddings(model, tokenizer, sample.ids, sample.row)
+
+
+def require_embeddings(
+    model: Any, tokenizer: PreTrainedTokenizerBase, ids: Iterable[int], where: str
+) -> None:
+    """Raises RunError for a token that the model has no embedding for."""
+    rows, number = model.config.get_text_config().vocab_size, int(max(ids))
+    if number < rows:
+        return
+    closes = number == tokenizer.eos_token_id
+    raise RunError(
+        "id-beyond-model",
+        f"this has the token {number} ({tokenizer.convert_ids_to_tokens(number)}"
+        f"{', the eos_token, which closes each text' if closes else ''}): the tokenizer "
+        f"has {len(tokenizer):,} tokens, and the model {rows:,} embeddings",
+        "choose a base whose tokenizer was saved with the model",
+        "or set eos_token in its tokenizer_config.json to a token that the model has"
+        if closes
+        else "or take that token out of the text, and out of the chat template",
+        "or give the model more rows in transformers: "
+        f"resize_token_embeddings({len(tokenizer)}), save it, and train them with method.modules_to_save",
+        where=where,
+    )
 
 
 def _without(samples: Samples, others: Samples, counts: Sequence[Ledger]) -> Samples:

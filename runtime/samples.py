@@ -9,6 +9,7 @@ import torch
 
 from . import chat
 from .clock import apart
+from .data import require_embeddings
 from .metrics import say
 
 FILE = Path("logs/samples.jsonl")
@@ -17,7 +18,14 @@ FILE = Path("logs/samples.jsonl")
 def answer(
     model: Any, tokenizer: Any, messages: Sequence[dict[str, str]], max_new_tokens: int
 ) -> str:
-    """The likeliest answer to a conversation, rendered with the tokenizer's chat template."""
+    """The likeliest answer to a conversation, rendered with the tokenizer's chat template.
+
+    Raises RunError for a prompt with a token that the model has no embedding for.
+    """
+    ids = tokenizer.apply_chat_template(
+        list(messages), add_generation_prompt=True, return_dict=False
+    )
+    require_embeddings(model, tokenizer, ids, f"prompt {messages[-1]['content'][:60]!r}")
     likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
     return chat.generate(model, tokenizer, list(messages), settings, stream=False).strip()

@@ -14,7 +14,7 @@ from typing import Any
 
 EXIT_STOPPED = 75  # as in stop.py, which imports more than a launcher should wait for
 SAME = 1.0  # seconds; a signal again within them is the same request, sent to a whole process group
-PATIENCE = 10  # seconds that a process has to end after Ctrl-C
+PATIENCE = 10  # seconds that a process has to end after Ctrl-C, or when another one did
 asked: list[tuple[float, signal.Signals]] = []
 
 
@@ -99,6 +99,7 @@ def main() -> None:
     logging.disable()  # what the agent has to say is said here
     api._terminate_process_handler = receive  # torch installs it when the processes start
     arguments = get_args_parser().parse_args()
+    arguments.shutdown_timeout = PATIENCE
     arguments.signals_to_handle = ",".join(number.name for number in heeded)
     try:
         run(arguments)

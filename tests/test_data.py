@@ -196,17 +196,24 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert "Traceback" not in broken.stderr and json.loads(broken.stdout) == []
 
 
+def model_with_another_token(folder, tiny_model, **settings) -> None:
+    """The tiny model, whose tokenizer has one more token than it has embeddings."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny_model, folder)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.add_tokens(["<|tool|>"])
+    for name, value in settings.items():
+        setattr(tokenizer, name, value)
+    tokenizer.save_pretrained(folder)
+
+
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_token_without_embedding_is_told_before_training(
     compiled, tmp_path, tiny_model, monkeypatch, held_out
 ):
-    """The tokenizer has one more than the model, and a row of either set has it."""
-    from transformers import AutoTokenizer
-
-    shutil.copytree(tiny_model, tmp_path / "mine")
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.add_tokens(["<|tool|>"])
-    tokenizer.save_pretrained(tmp_path / "mine")
+    """A row of either set has it."""
+    model_with_another_token(tmp_path / "mine", tiny_model)
     keys = {"model.base": '"mine"'}
     write_lines(str(tmp_path / "more.jsonl"), [*tiny.rows(2), talk("a <|tool|>")])
     if held_out:
@@ -217,3 +224,28 @@ def test_a_token_without_embedding_is_told_before_training(
     said = r"data/more.jsonl:3: error\[id-beyond-model\].*320 \(<\|tool\|>\).*321 tokens.*320 embeddings"
     with pytest.raises(RunError, match=said):
         begin(run, monkeypatch)
+
+
+def test_an_end_token_without_embedding_is_told_as_such(
+    compiled, tmp_path, tiny_model, monkeypatch
+):
+    model_with_another_token(tmp_path / "mine", tiny_model, eos_token="<|tool|>")
+    write_lines(str(tmp_path / "texts.jsonl"), [{"text": "the model reads"}] * 2)
+    keys = {"model.base": '"mine"', "data.train.source": '"texts.jsonl"'}
+    run = compiled(**keys, **{"data.train.format": '"pretrain"'})
+    with pytest.raises(RunError, match=r"320 \(<\|tool\|>, the eos_token.*(\n.*)*set eos_token in"):
+        begin(run, monkeypatch)
+
+
+def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model):
+    """One that the compiler can't see: a model of the Hub."""
+    from ftc.runtime import samples
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model_with_another_token(tmp_path / "mine", tiny_model)
+    model, tokenizer = (
+        kind.from_pretrained(tmp_path / "mine") for kind in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    samples.answer(model, tokenizer, [{"role": "user", "content": "a tool"}], 2)
+    with pytest.raises(RunError, match=r"prompt 'a <\|tool\|>': error\[id-beyond-model\]"):
+        samples.answer(model, tokenizer, [{"role": "user", "content": "a <|tool|>"}], 2)
