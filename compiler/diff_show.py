@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from .diagnostics import visible
 from .diff import Change, Difference, Kind, body
@@ -62,7 +62,7 @@ def _effect(effect: Effect) -> str:
 def _own(value: Any, other: Any) -> list[Any]:
     """What of a list another one lacks."""
     both = isinstance(value, list) and isinstance(other, list)
-    return [item for item in value if item not in other] if both else []
+    return [item for item in cast("list[Any]", value) if item not in other] if both else []
 
 
 def _without(items: list[Any], others: list[Any]) -> str:

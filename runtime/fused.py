@@ -12,8 +12,10 @@ import torch
 from peft.tuners.lora import Linear
 from torch.nn import functional
 from torch.nn.functional import silu
+from transformers.activations import SiLUActivation
 
-from .fused_attention import attention as attention  # train.py calls fused.attention
+from .fused_attention import attention as attention  # train.py calls these as fused.attention
+from .fused_norm import rms_norm as rms_norm
 
 # (x, weight, bias or None) -> x W' + bias.
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
@@ -125,43 +127,6 @@ def _losses(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, 
     return total.log()[:, 0] - right, slope
 
 
-def rms_norm(model: torch.nn.Module) -> None:
-    """Each frozen RMSNorm keeps its input, and not the products on the way.
-
-    The norm must be weight * (x / sqrt(mean(x²) + eps)), reckoned in float32, as in Llama.
-    """
-    for module in model.modules():
-        if type(module).__name__.endswith("RMSNorm") and not module.weight.requires_grad:
-            module.forward = _norm(module)
-
-
-def _norm(module: Any) -> Any:
-    def forward(x: torch.Tensor) -> Any:
-        return RmsNorm.apply(x, module.weight, module.variance_epsilon)
-
-    return forward
-
-
-class RmsNorm(torch.autograd.Function):
-    """weight * x / sqrt(mean(x²) + eps) along the last dimension of x, the weight being frozen."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        norm = torch.linalg.vector_norm(x.float(), dim=-1, keepdim=True)
-        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return (x.float() * scale).to(x.dtype) * weight
-
-    @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # torch types it with *args
-        ctx: Any, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        x, weight, scale = ctx.saved_tensors
-        slope = (gradient * weight).float()
-        along = torch.linalg.vecdot(slope, x.float())[..., None].mul_(scale**3).div_(x.shape[-1])
-        return slope.mul_(scale).addcmul_(x.float(), along, value=-1).to(x.dtype), None, None
-
-
 def lora(model: torch.nn.Module, linear: Product = functional.linear) -> None:
     """Each linear layer with one adapter adds it in place, forwards and backwards.
 
@@ -175,9 +140,12 @@ def lora(model: torch.nn.Module, linear: Product = functional.linear) -> None:
 def lora_mlp(model: torch.nn.Module, linear: Product = functional.linear) -> None:
     """Each gated MLP whose three layers have adapters becomes one function, which keeps less.
 
-    The MLP must be down(silu(gate(x)) * up(x)), without biases or dropout of the adapters.
+    The MLP must be down(silu(gate(x)) * up(x)), without biases or dropout of the adapters. One with another
+    activation (config.hidden_act) is left.
     """
     for module in model.modules():
+        if not isinstance(getattr(module, "act_fn", None), (torch.nn.SiLU, SiLUActivation)):
+            continue
         layers: list[Any] = [
             getattr(module, f"{name}_proj", None) for name in ("gate", "up", "down")
         ]

@@ -99,6 +99,16 @@ def test_fused_mlps_are_peft_s(kind, linear):
     torch.testing.assert_close(bare, make(kind)(input_ids=IDS).logits)
 
 
+@pytest.mark.parametrize("kind", sorted(GATED_MLPS))
+def test_mlps_with_another_activation_are_left(kind):
+    model = adapted(make(kind, hidden_act="gelu"))
+    plain = step(model)
+    fused.lora(model)
+    fused.lora_mlp(model)
+    assert sum("forward" in vars(m) for m in model.modules()) == 2 * 7
+    same(plain, step(model), 1e-5)
+
+
 @pytest.mark.parametrize("kind", sorted(NORMS))
 def test_frozen_norms_are_the_model_s(kind):
     """Frozen ones are swapped, one that is trained is left."""
