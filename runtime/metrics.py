@@ -198,7 +198,8 @@ def _forget(after: int) -> None:
         if not name.exists():
             continue
         lines = [line for line in name.read_text("utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line).get("step", 0) <= after]
+        steps = [json.loads(line).get("step") for line in lines]
+        kept = [x for x, n in zip(lines, steps, strict=True) if n is None or n <= after > 0]
         fresh = name.with_suffix(".new")
         fresh.write_text("".join(line + "\n" for line in kept), "utf-8")
         fresh.replace(name)

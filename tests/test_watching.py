@@ -143,6 +143,19 @@ def guard(tmp_path, monkeypatch):
     return guards.Guard(None, stream, log), records
 
 
+@pytest.mark.parametrize(("after", "kept"), [(0, []), (4, [0, 2, 4])])
+def test_what_a_killed_start_wrote_is_written_once(after, kept, tmp_path, monkeypatch) -> None:
+    """The samples before the first step go, too, where nothing was saved: they come again."""
+    from ftc.runtime import metrics
+
+    monkeypatch.chdir(tmp_path)
+    metrics.FILE.parent.mkdir()
+    file = metrics.FILE.parent / "samples.jsonl"
+    file.write_text("".join(json.dumps({"step": n}) + "\n" for n in (0, 2, 4, 6)) + '{"step": 8')
+    metrics._forget(after)
+    assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == kept
+
+
 def test_a_loss_that_stays_high_is_not_told_for_ever(guard) -> None:
     watching, records = guard
     losses = [1.0, 1.1] * 10 + [5.0] + [1.0, 1.1] * 10 + [5.0] * 60
