@@ -31,5 +31,5 @@ def run(main: Callable[[], None]) -> None:
         print(error, file=sys.stderr)
         sys.exit(EXIT_ERROR)
     except KeyboardInterrupt:
-        print("\nInterrupted: nothing was written. The same command starts again.", file=sys.stderr)
+        print("\nInterrupted. The same command starts again.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
