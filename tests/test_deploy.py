@@ -39,6 +39,7 @@ def served(run, **environment):
 
 
 @pytest.mark.executed
+@pytest.mark.slow
 def test_the_server_answers_as_the_chat_does(compiled):
     import openai
 

@@ -60,7 +60,7 @@ def test_an_adapter_is_not_merged_into_another_base(compiled, tmp_path, tiny_mod
 @pytest.mark.parametrize(
     "method, stage",
     [
-        pytest.param(m, s, marks=[] if (m, s) in (("full", 2), ("lora", 3)) else [pytest.mark.slow])
+        pytest.param(m, s, marks=[] if (m, s) in (("full", 2),) else [pytest.mark.slow])
         for m in ("lora", "full")
         for s in (0, 1, 2, 3)
     ],
@@ -147,6 +147,7 @@ def test_resume_says_what_is_wrong(compiled):
     assert "error[no-checkpoint]" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_start_over_keeps_what_was_there(compiled):
     run = compiled(**{"train.max_steps": "1"})
     run.launch()

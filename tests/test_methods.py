@@ -63,7 +63,7 @@ def other(compiled, tmp_path):
     return make
 
 
-QUICK = ("dora", "int8")  # together they go most ways; the others take their minutes elsewhere
+QUICK = ("dora",)  # it goes most ways; the others take their minutes elsewhere
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_resume_takes_a_path_in_each_form(trained):
         assert tags(trained) == ["step-000001", "step-000002", "step-000003"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_error(compiled):
     """The last good checkpoint stays; with room again, the run goes on to the same end."""
     keys = {"train.max_steps": "3", "train.save_every": "1", "train.keep_checkpoints": "1"}
@@ -129,14 +130,14 @@ def test_a_full_disk_is_one_clear_error(compiled):
 
 
 ELASTIC = [
-    pytest.param(method, stage, marks=[] if (method, stage) in quick else [pytest.mark.slow])
-    for quick in [{("lora", None)}]
+    (method, stage)
     for method in METHODS
     for stage in (None, "0", "1", "2", "3")
     if (method, stage) != ("qlora", "3")
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method, stage", ELASTIC)
 def test_another_number_of_processes_goes_on(compiled, method, stage):
     """1 -> 2 -> 1 processes: the same samples in each step, the same losses. Unset, the stage changes."""

@@ -135,7 +135,7 @@ def test_no_process_outlives_its_launcher_nor_dies_with_the_terminal(compiled):
 @pytest.mark.parametrize(
     "number, processes",
     [
-        (signal.SIGTERM, {}),
+        pytest.param(signal.SIGTERM, {}, marks=pytest.mark.slow),
         (signal.SIGUSR1, TWO),
         pytest.param(signal.SIGTERM, TWO, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, {}, marks=pytest.mark.slow),
