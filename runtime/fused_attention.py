@@ -79,7 +79,7 @@ class RotaryAttention(torch.autograd.Function):
         output = torch.empty_like(q)
         for first, begin, end in _blocks(lengths):
             likely = _probabilities(q, k, first, begin, end)
-            torch.bmm(likely, v[:, first:end], out=output[:, begin:end].flatten(1, 2))
+            _product(likely, v[:, first:end], out=output[:, begin:end].flatten(1, 2))
         ctx.save_for_backward(q, k, v, cos, sin)
         ctx.lengths, ctx.scaling = lengths, scaling
         return _ungrouped(output)
@@ -94,11 +94,12 @@ class RotaryAttention(torch.autograd.Function):
         for first, begin, end in _blocks(ctx.lengths):
             likely = _probabilities(q, k, first, begin, end)
             queries, slope = (x[:, begin:end].flatten(1, 2) for x in (q, slopes))
-            of_v[:, first:end].baddbmm_(likely.transpose(1, 2), slope)
-            of_likely = torch.bmm(slope, v[:, first:end].transpose(1, 2))
+            _product(likely.transpose(1, 2), slope, out=of_v[:, first:end], add=True)
+            of_likely = torch.empty_like(likely)
+            _product(slope, v[:, first:end].transpose(1, 2), out=of_likely)
             of_scores = torch.ops.aten._softmax_backward_data(of_likely, likely, -1, q.dtype)
-            torch.bmm(of_scores, k[:, first:end], out=of_q[:, begin:end].flatten(1, 2))
-            of_k[:, first:end].baddbmm_(of_scores.transpose(1, 2), queries)
+            _product(of_scores, k[:, first:end], out=of_q[:, begin:end].flatten(1, 2))
+            _product(of_scores.transpose(1, 2), queries, out=of_k[:, first:end], add=True)
         return (
             _rotate(_ungrouped(of_q), cos * ctx.scaling, -sin * ctx.scaling),
             _rotate(of_k.transpose(0, 1), cos, -sin),
@@ -133,10 +134,25 @@ def _probabilities(
     q: torch.Tensor, k: torch.Tensor, first: int, begin: int, end: int
 ) -> torch.Tensor:
     """How queries begin..end see keys first..end, (groups, queries * heads of a group, keys)."""
-    scores = torch.bmm(q[:, begin:end].flatten(1, 2), k[:, first:end].transpose(1, 2))
+    queries, keys = q[:, begin:end].flatten(1, 2), k[:, first:end].transpose(1, 2)
+    scores = q.new_empty(*queries.shape[:2], keys.shape[2])
+    _product(queries, keys, out=scores)
     own = scores.unflatten(1, (end - begin, -1))[..., begin - first :]
     own += _ahead(end - begin, q.dtype)
     return torch.softmax(scores, -1)
+
+
+def _product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor, add: bool = False) -> None:
+    """out = a b, or out += a b; all three (groups, ., .).
+
+    `bmm` gives each thread whole groups: with three on two threads one of them waits. What does not share
+    out evenly is left to all threads together, a group at a time.
+    """
+    even = len(a) - len(a) % torch.get_num_threads()
+    if even:
+        out[:even].baddbmm_(a[:even], b[:even], beta=add)
+    for group in range(even, len(a)):
+        out[group].addmm_(a[group], b[group], beta=add)
 
 
 @cache
