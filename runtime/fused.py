@@ -180,8 +180,8 @@ class Adapter(NamedTuple):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The gradients of x A', of a and of b."""
         of_low = self.linear(gradient, self.b.T.to(gradient.dtype), None).mul_(self.scaling)
-        of_b = (gradient.T @ low).to(self.b.dtype).mul_(self.scaling)
-        of_a = (x.T @ of_low).T.to(self.a.dtype)  # MKL is slower with the narrow matrix first
+        of_b = self.linear(low.T, gradient.T, None).T.to(self.b.dtype).mul_(self.scaling)
+        of_a = self.linear(of_low.T, x.T, None).to(self.a.dtype)
         return of_low, of_a, of_b
 
 
