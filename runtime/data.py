@@ -240,6 +240,7 @@ class Step:
     num_supervised: int
     num_tokens: int
     num_pairs: int
+    num_samples: int
     epoch: float
 
 
@@ -297,5 +298,6 @@ class Stream:
             sum(num_supervised(sample) for sample in everything),
             sum(len(sample.ids) for sample in everything),
             sum(len(sample.ids) ** 2 for sample in everything),
+            len(everything),
             cursors.stop / len(self.sequences),
         )

@@ -91,6 +91,7 @@ class Log:
             loss=loss,
             learning_rate=learning_rate,
             grad_norm=None if grad_norm is None else float(grad_norm),
+            samples=batch.num_samples,
             tokens=batch.num_tokens,
             supervised_tokens=batch.num_supervised,
             tokens_per_second=round(speed, 1),

@@ -54,7 +54,7 @@ def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
         ids = torch.arange(tokens)[None]
         output = model(input_ids=ids, logits_to_keep=supervised, use_cache=False)
         output.logits.sum().backward()
-    step = Step([], supervised, tokens, tokens**2, 0.0)
+    step = Step([], supervised, tokens, tokens**2, 1, 0.0)
     assert counter(model)(step) == pytest.approx(counted.get_total_flops(), rel=0.02)
 
 
@@ -67,7 +67,7 @@ def test_flops_of_layers_with_other_heads() -> None:
 
     model = make("gemma4_text")
     dimensions = sum(4 * layer.head_dim for layer in model.config.per_layer_config)
-    assert counter(model)(Step([], 0, 0, 100, 0.0)) == 12 * 100 * dimensions
+    assert counter(model)(Step([], 0, 0, 100, 1, 0.0)) == 12 * 100 * dimensions
 
 
 def test_flops_of_experts_and_of_packed_weights() -> None:
@@ -99,7 +99,7 @@ def test_mfu_is_what_was_done_of_what_could_be(tmp_path, monkeypatch) -> None:
     numbers = {"loss": 1.0, "learning_rate": 0.1, "grad_norm": 1.0}
     for peak in (None, 5e12):
         log.peak = peak
-        log.step(0, Step([], 2, 4, 16, 0.5), **numbers)
+        log.step(0, Step([], 2, 4, 16, 1, 0.5), **numbers)
         evaluation = apart(lambda: None) if peak is None else int
         evaluation()
     plain, measured = map(json.loads, (tmp_path / "logs/metrics.jsonl").read_text().splitlines())
@@ -123,7 +123,7 @@ def test_the_time_left_is_told_by_the_steps_that_were_taken(tmp_path, monkeypatc
     log = metrics.Log(40, 8, 10, flops=lambda step: 1)
     capsys.readouterr()  # what DeepSpeed says when it is first imported
     for step in range(8, 20):
-        log.step(step, Step([], 2, 4, 16, 0.5), loss=1.0, learning_rate=0.1, grad_norm=1.0)
+        log.step(step, Step([], 2, 4, 16, 1, 0.5), loss=1.0, learning_rate=0.1, grad_norm=1.0)
     first, second = capsys.readouterr().out.splitlines()
     assert first.endswith("5:00 left") and second.endswith("3:20 left")
 
