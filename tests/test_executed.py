@@ -76,14 +76,58 @@ def test_two_processes_train_what_one_trains(compiled, method, stage):
 @pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_qlora_in_two_processes(compiled, stage):
     run = compiled(**METHODS["qlora"], **TWO, **{"parallel.zero_stage": str(stage)})
-    if stage == 3:  # a weight this small would stay whole
-        path = run.folder / "ds_config.json"
-        config = json.loads(path.read_text())
-        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
-        path.write_text(json.dumps(config))
+    if stage == 3:
+        share_small_weights(run)
     run.launch()
     assert run.losses() == pytest.approx(PINNED["qlora"], rel=2e-5)
     run.bash("convert.sh")
+
+
+OFFLOAD = ("full", 1, False), ("full", 3, True), ("lora", 2, False), ("lora", 3, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, stage, parameters", [*OFFLOAD, ("qlora", 2, False), ("qlora", 3, True)]
+)
+def test_what_is_offloaded_trains_what_one_process_trains(compiled, method, stage, parameters):
+    """Compiled for two GPUs, and started on the CPU: with gloo for nccl, and DeepSpeed's AdamW of the host."""
+    target = {"device": '"cuda"', "accelerator": '"A100-80G"', "devices_per_node": "2"}
+    parallel = {"zero_stage": stage, "offload_optimizer": "true"}
+    parallel |= {"offload_params": "true"} if parameters else {}
+    run = compiled(
+        **METHODS[method],
+        **{f"hardware.{key}": value for key, value in target.items()},
+        **{f"parallel.{key}": str(value) for key, value in parallel.items()},
+        **{"model.dtype": '"float32"', "model.attention": '"segment_sdpa"'},
+        **{"train.save_every": "3"},
+    )
+    script = (run.folder / "train.py").read_text()
+    assert "DeepSpeedCPUAdam(" in script
+    script = script.replace('"cuda"', '"cpu"')
+    if method == "qlora":  # as the compiler writes for a CPU
+        prepare, keep = "    model = prepare_model_for", "    quantized.keep_layout(model)\n"
+        script = script.replace("import (", "import (\n    quantized,", 1).replace(
+            prepare, keep + prepare
+        )
+    (run.folder / "train.py").write_text(script)
+    if stage == 3:
+        share_small_weights(run)
+    run.launch()
+    assert run.losses() == pytest.approx(PINNED[method], rel=2e-5)
+    weights = run.weights()
+    run.launch("--resume", "step-000003")
+    assert equal(run.weights(), weights)
+    run.bash("convert.sh", "--device", "cpu")
+    assert (run.folder / "export/merged/model.safetensors").is_file()
+
+
+def share_small_weights(run) -> None:
+    """At stage 3, weights as small as the tiny model's would stay whole on each process."""
+    path = run.folder / "ds_config.json"
+    config = json.loads(path.read_text())
+    config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    path.write_text(json.dumps(config))
 
 
 @pytest.mark.parametrize("micro", [1, pytest.param(8, marks=pytest.mark.slow)])
@@ -217,6 +261,7 @@ def test_every_row_is_seen_once_an_epoch(compiled):
     run.launch()
     steps = [r for r in run.records() if "loss" in r]
     ledger = json.loads((run.folder / "logs/data.json").read_text())[0]
+    assert sum(step["samples"] for step in steps) == 3 * ledger["samples"]
     assert sum(step["tokens"] for step in steps) == 3 * ledger["tokens"]
     assert sum(step["supervised_tokens"] for step in steps) == 3 * ledger["supervised_tokens"]
     assert steps[-1]["epoch"] == 3.0
