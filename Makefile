@@ -37,9 +37,10 @@ quickstart: setup
 test: setup
 	pytest
 
-# Real weights, minutes of compute, and lmdeploy's own parser: what CI runs after make test.
+# Real weights, minutes of compute, and lmdeploy's own parser: what CI runs after make test. Chromium and
+# iproute2 (Debian's packages) are for two of these tests.
 test-slow: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers,report]'
 	pytest -m "slow or lmdeploy"
 
 check: setup

@@ -179,6 +179,7 @@ def test_a_browser_has_nothing_to_complain_of(run: Path) -> None:
     logged(run, [start(), *(step(n) for n in range(1, 9))], [sample(HOSTILE)])
     ftc("report", run, "-o", run.parent / "page.html")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += ["--disable-background-networking", f"--user-data-dir={run.parent / 'browser'}"]
     command += [f"--screenshot={run.parent / 'page.png'}", (run.parent / "page.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert "CONSOLE" not in done.stderr  # where it would say what it refused to run or to load
