@@ -65,6 +65,20 @@ ALONE = {
     "zaya": "sdpa",
 }
 
+# They don't go on with a text. Encoders see the whole of it; of the others, AutoModelForCausalLM would take the
+# decoder alone, or nothing.
+ENCODERS = {
+    "albert", "bert", "big_bird", "camembert", "data2vec-text", "deberta", "deberta-v2",
+    "distilbert", "electra", "ernie", "longformer", "megatron-bert", "modernbert", "mpnet",
+    "nomic_bert", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+SEQ2SEQ = {
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "fsmt", "led", "longt5", "m2m_100",
+    "marian", "mbart", "mt5", "mvp", "pegasus", "pegasus_x", "plbart", "prophetnet",
+    "switch_transformers", "t5", "t5gemma", "umt5",
+}  # fmt: skip
+
 # They count the tokens of a row from its start: gpt_neo's mask ends at its last position, and llama4 scales
 # queries behind its 8,192nd token (its floor_scale).
 ROW_LIMITS = {"gpt_neo": None, "llama4": 8192, "llama4_text": 8192}

@@ -47,6 +47,8 @@ COMPILER: dict[str, dict[str, str]] = {
     "The model": {
         "unknown-model": "The base is no preset, no Hub id, and no folder with a model.",
         "bad-model": "The folder has a config.json that does not describe a model.",
+        "not-causal": "The base fills gaps in a text, or turns one text into another. Only a model that "
+        "goes on with a text can be trained to answer.",
         "unpinned": "Something of the Hub is named without a commit. What it is may change from one "
         "day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
