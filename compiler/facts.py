@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -220,6 +221,10 @@ def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
             message = f"the folder {base} holds no config.json, so no model in Hugging Face form"
         elif path.is_file():
             message = f"{base} is a file; a model is a folder in Hugging Face form"
+            if path.suffix == ".gguf":
+                folder = base.removesuffix(".gguf")
+                made = f"python -m ftc.runtime.models {shlex.quote(base)} {shlex.quote(folder)}"
+                hints = [f"make one of it, in float32: {made}", f'then set base to "{folder}"']
     return at(document, BASE, "unknown-model", message, on="value", hints=hints)
 
 

