@@ -122,7 +122,7 @@ RUN: dict[str, str] = {
     "cannot-save": "A checkpoint could not be written. The last good one is still there.",
     "disk-full": "The disk filled up while the run was writing.",
     "out-of-memory": "The device has too little memory for the step.",
-    "tracker-not-installed": "A tracker that the spec names is not installed, so nothing would reach it.",
+    "not-installed": "The environment lacks a package that the run's requirements.txt pins.",
     "tracker-without-address": "A tracker is to send, and no environment variable says where to.",
     "id-beyond-model": "A row or a prompt has a token that the model has no embedding for.",
     "samples-not-isolated": "The architecture lets samples that share a row see each other.",

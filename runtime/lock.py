@@ -8,6 +8,7 @@ Needs the standard library only, so it answers at once.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import signal
 import sys
@@ -126,11 +127,36 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     return found
 
 
+def not_installed(folder: Path | None = None) -> list[str]:
+    """The packages that requirements.txt pins and this environment lacks, whatever their versions."""
+    file = (folder or Path()) / "requirements.txt"
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    pinned = [line.split("==")[0].strip() for line in lines if "==" in line and line[0].isalpha()]
+    return [name for name in pinned if not _has(name)]
+
+
+def _has(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def check(arguments: list[str], folder: Path | None = None) -> None:
-    """Prints what was edited; raises RunError for drift that `--allow-drift` doesn't allow."""
+    """Prints what was edited. Raises RunError for packages that are missing, and for drift that
+    `--allow-drift` doesn't allow."""
     now = state(folder)
     if now.edited:
         print(f"Edited since it was generated: {', '.join(sorted(now.edited))}.", flush=True)
+    if missing := not_installed(folder):
+        raise RunError(
+            "not-installed",
+            f"this environment has no {', no '.join(missing)}",
+            "pip install -r requirements.txt",
+            "or take the line out of requirements.txt, if the run does without",
+            where="requirements.txt",
+        )
     if not now.drift:
         return
     if "--allow-drift" in arguments:

@@ -7,7 +7,6 @@ resumed goes on in the same run of each tracker; which that is stands in logs/tr
 A tracker looks on and never decides: when one fails, that is said once, and training goes on without it.
 """
 
-import importlib.util
 import json
 import os
 import time
@@ -23,9 +22,6 @@ from .stop import EXIT_STOPPED
 
 FOLDER = Path("logs")
 IDS = FOLDER / "trackers.json"
-PACKAGES = {
-    "mlflow": "mlflow-skinny sqlalchemy alembic"
-}  # where another one than the tracker's name
 ADDRESSES = {
     "mlflow": ["MLFLOW_TRACKING_URI"],
     "trackio": ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"],
@@ -88,17 +84,8 @@ STARTED: list[Tracker] = []
 def start(
     log: Log, names: list[str], project: str, name: str, online: bool, first_step: int
 ) -> None:
-    """Lets the trackers follow a log. Raises RunError for one that is not installed, or has no address."""
+    """Lets the trackers follow a log. Raises RunError for one that has no address."""
     for tracker in names:
-        if importlib.util.find_spec(tracker) is None:
-            packages = PACKAGES.get(tracker, tracker)
-            raise RunError(
-                "tracker-not-installed",
-                f"{tracker}, which the spec names in tracking.trackers, is not installed",
-                f"pip install {packages}, or: pip install -r requirements.txt",
-                "or remove it from the spec and compile again",
-                where=tracker,
-            )
         variables = ADDRESSES.get(tracker, []) if online else []
         if variables and not any(os.environ.get(variable) for variable in variables):
             raise RunError(

@@ -215,6 +215,17 @@ def test_drift_is_refused_and_edits_are_named(compiled):
     assert start["allow_drift"] is True and list(start["edited"]) == ["train.py"]
 
 
+def test_a_package_that_is_missing_is_told_before_anything_is_loaded(compiled):
+    run = compiled()
+    file = run.folder / "requirements.txt"
+    file.write_text(file.read_text() + "no-such-package==1.0\nother @ https://example.org/x.whl\n")
+    refused = run.launch(check=False)
+    assert refused.returncode == 2
+    assert "requirements.txt: error[not-installed]: this environment has no no-such-package" in (
+        refused.stderr
+    )
+
+
 def test_evaluation_and_samples_change_nothing(compiled):
     keys = {"data.validation_fraction": "0.2"}
     plain = compiled("plain", **keys, **{"train.eval_every": "100"})

@@ -166,7 +166,6 @@ def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
 
     monkeypatch.setattr(trackers, "STARTED", [])
     monkeypatch.setattr(trackers, "MAKERS", {n: maker(n) for n in (*failing, "fine")})
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(sys, "stdin", None)
     trackers.start(log, ["at_once", "later", "fine"], "ftc", "run", False, 0)
     for step in (1, 2):
@@ -183,16 +182,7 @@ def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
     assert "later failed and gets no further numbers (no network)" in said
 
 
-def test_a_tracker_that_is_not_installed_is_said_before_training(log, monkeypatch) -> None:
-    from ftc.runtime import trackers
-    from ftc.runtime.errors import RunError
-
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RunError, match="mlflow, which the spec names"):
-        trackers.start(log, ["mlflow"], "ftc", "run", False, 0)
-
-
-def test_extras_pins_and_messages_name_the_same_packages() -> None:
+def test_extras_and_pins_name_the_same_packages() -> None:
     import tomllib
 
     from ftc.compiler import requirements
@@ -205,5 +195,4 @@ def test_extras_pins_and_messages_name_the_same_packages() -> None:
         assert all(package in requirements.pins() for package in packages)
         listed = extras["project"]["optional-dependencies"][name]
         assert [item.split(">")[0] for item in listed] == packages
-        assert trackers.PACKAGES.get(name, name) == " ".join(packages)
         assert name in str(Tracking.model_fields["trackers"].annotation)
