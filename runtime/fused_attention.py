@@ -148,9 +148,9 @@ def _product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor, add: bool = Fa
     `bmm` gives each thread whole groups: with three on two threads one of them waits. What does not share
     out evenly is left to all threads together, a group at a time.
     """
-    even = len(a) - len(a) % torch.get_num_threads()
-    if even:
-        out[:even].baddbmm_(a[:even], b[:even], beta=add)
+    threads = torch.get_num_threads()
+    even = len(a) // threads * threads or len(a)
+    out[:even].baddbmm_(a[:even], b[:even], beta=add)
     for group in range(even, len(a)):
         out[group].addmm_(a[group], b[group], beta=add)
 
