@@ -21,7 +21,7 @@ setup: .venv/.done
 	    PYTHONPATH=.venv-tool $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv-tool )
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel torch ninja py-cpuinfo psutil
 	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation deepspeed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,deploy,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[train,deploy,report,dev]'
 	$(BIN)/python -m compileall -q compiler runtime  # as pip does for what it copies: compiling starts faster
 	touch $@
 
@@ -40,7 +40,7 @@ test: setup
 # Real weights, minutes of compute, and lmdeploy's own parser: what CI runs after make test. Chromium and
 # iproute2 (Debian's packages) are for two of these tests.
 test-slow: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers,report]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers]'
 	pytest -m "slow or lmdeploy"
 
 check: setup
