@@ -9,8 +9,12 @@ from .plan import Plan
 def summary(plan: Plan, facts: Facts) -> str:
     """The run in two sentences, in numbers."""
     kind = {"full": "Full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}[plan.method.kind.value]
-    files = [f for (group, _), f in facts.files.items() if group == "train"]
-    counted = [f.rows for f in files if f.rows is not None]
+    counted: list[int] = []
+    for number, source in enumerate(plan.data.train):
+        file = facts.files.get(("train", number))
+        if file and file.rows is not None:
+            most = source.max_samples.value if source.max_samples else file.rows
+            counted.append(min(file.rows, most))
     whole = len(counted) == len(plan.data.train)
     what = plural(sum(counted), "row") if whole else plural(len(plan.data.train), "source")
     batch, length = plan.batch.global_batch_size.value, plan.model.max_seq_length.value
