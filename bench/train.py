@@ -60,7 +60,7 @@ LEVERS = {
     ],
 }
 
-SUPERVISED = 151_125 / 180_088  # of the rows' tokens, as each contestant's template has them
+SUPERVISED = 151_125 / 180_088  # of the rows' tokens, by ftc's ledger
 
 SPEC = """\
 name = "bench"

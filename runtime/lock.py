@@ -3,7 +3,8 @@
     python -m ftc.runtime.lock [--allow-drift] [further arguments of launch.sh]
 
 Edited scripts are welcome and named in one line. Changed data, another base model or another runtime
-would train something else under the same name: they are refused, unless --allow-drift says "I know".
+would train something else under the same name: they are refused, unless --allow-drift says "I know". So are
+packages of requirements.txt that this environment lacks, before any of them is loaded.
 Needs the standard library only, so it answers at once.
 """
 

@@ -87,7 +87,8 @@ def unpack(gguf: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
         try:
             _convert(gguf, Path(work) / "model")
-        except (ValueError, NotImplementedError, KeyError) as error:  # as transformers has them
+        # How transformers refuses a file: it is no GGUF, or of an architecture or a type that it can't read.
+        except (ValueError, NotImplementedError, KeyError) as error:
             said = str(error).strip().split("\n")[0]
             hint = "take the model's folder in Hugging Face form from where the file was made"
             raise RunError(
