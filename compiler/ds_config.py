@@ -19,6 +19,9 @@ def ds_config(plan: Plan) -> dict[str, Any]:
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1_000_000_000,
     }
+    if plan.parallel.offload_optimizer.value:
+        # DeepSpeedCPUAdam is no faster than torch's fused AdamW on the host, and must be compiled first.
+        config["zero_force_ds_cpu_optimizer"] = False
     dtype = plan.model.dtype.value
     if dtype == "bfloat16":
         config["bf16"] = {"enabled": True}

@@ -141,8 +141,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     plus = plan.method.lora is not None and plan.method.lora.loraplus_lr_ratio is not None
     parts["trained"] = part("trained_loraplus" if plus else "trained")
     parts["loraplus"] = plus
-    offload = "_offload" if plan.parallel.offload_optimizer.value else ""
-    parts["optimizer"] = part(f"optimizer_{kind}{offload}")
+    parts["optimizer"] = part(f"optimizer_{kind}")
     parts["lr_scale"] = plus or kind == "muon"  # groups have learning rates of their own
     parts["isolation"], parts["segment_arguments"] = SEGMENTS[plan.model.attention.value]
     parts["swaps"] = swaps(plan)
@@ -275,7 +274,6 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["validation"] if plan.train.early_stopping_patience else []
     names = {
         "bitsandbytes.optim": [optimizer] if optimizer else [],
-        "deepspeed.ops.adam": ["DeepSpeedCPUAdam"] if plan.parallel.offload_optimizer.value else [],
         "ftc.runtime": sorted(runtime),
         "liger_kernel.transformers": [f"apply_liger_kernel_to_{plan.model.liger.value}"]
         if plan.model.liger

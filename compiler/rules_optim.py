@@ -43,7 +43,7 @@ def optimizer_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> It
 
 
 def optimizer_has_its_device(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Paging needs a GPU to page out of; DeepSpeed offloads AdamW alone."""
+    """Paging needs a GPU to page out of; only AdamW was tried on the host."""
     name = spec.optim.optimizer
     if name.startswith("paged") and spec.hardware.device == "cpu":
         plain = name.removeprefix("paged_")
@@ -61,7 +61,7 @@ def optimizer_has_its_device(spec: Spec, facts: Facts, document: Document) -> It
             document,
             ("parallel", "offload_optimizer"),
             "conflict",
-            f"DeepSpeed updates offloaded weights with AdamW only, not with {name}",
+            f"offloaded weights are updated on the host, where ftc has AdamW only, not {name}",
             others=[(OPTIMIZER, f'optimizer is "{name}"')],
             hints=["remove offload_optimizer", 'or set optimizer = "adamw"'],
         )

@@ -165,6 +165,24 @@ def compiled(tmp_path, tiny_model):
     return make
 
 
+ALONE: dict[tuple, list[float]] = {}
+
+
+@pytest.fixture
+def alone(compiled):
+    """alone(**changes): the losses of one process on this machine, which trains once a test run."""
+
+    def losses(**values: str) -> list[float]:
+        known = tuple(values.items())
+        if known not in ALONE:
+            run = compiled("alone", **values)
+            run.launch()
+            ALONE[known] = run.losses()
+        return ALONE[known]
+
+    return losses
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tiny_model):
     from transformers import AutoTokenizer

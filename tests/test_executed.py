@@ -65,21 +65,21 @@ def test_an_adapter_is_not_merged_into_another_base(compiled, tmp_path, tiny_mod
         for s in (0, 1, 2, 3)
     ],
 )
-def test_two_processes_train_what_one_trains(compiled, method, stage):
+def test_two_processes_train_what_one_trains(compiled, alone, method, stage):
     run = compiled(**METHODS[method], **TWO, **{"parallel.zero_stage": str(stage)})
     run.launch()
-    assert run.losses() == pytest.approx(PINNED[method], rel=2e-5)
+    assert run.losses() == pytest.approx(alone(**METHODS[method]), rel=1e-5)
     run.bash("convert.sh")
     assert (run.folder / "export/merged/model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.slow), 3])
-def test_qlora_in_two_processes(compiled, stage):
+def test_qlora_in_two_processes(compiled, alone, stage):
     run = compiled(**METHODS["qlora"], **TWO, **{"parallel.zero_stage": str(stage)})
     if stage == 3:
         share_small_weights(run)
     run.launch()
-    assert run.losses() == pytest.approx(PINNED["qlora"], rel=2e-5)
+    assert run.losses() == pytest.approx(alone(**METHODS["qlora"]), rel=1e-5)
     run.bash("convert.sh")
 
 
@@ -90,8 +90,10 @@ OFFLOAD = ("full", 1, False), ("full", 3, True), ("lora", 2, False), ("lora", 3,
 @pytest.mark.parametrize(
     "method, stage, parameters", [*OFFLOAD, ("qlora", 2, False), ("qlora", 3, True)]
 )
-def test_what_is_offloaded_trains_what_one_process_trains(compiled, method, stage, parameters):
-    """Compiled for two GPUs, and started on the CPU: with gloo for nccl, and DeepSpeed's AdamW of the host."""
+def test_what_is_offloaded_trains_what_one_process_trains(
+    compiled, alone, method, stage, parameters
+):
+    """Compiled for two GPUs, and started on the CPU, with gloo for nccl."""
     target = {"device": '"cuda"', "accelerator": '"A100-80G"', "devices_per_node": "2"}
     parallel = {"zero_stage": stage, "offload_optimizer": "true"}
     parallel |= {"offload_params": "true"} if parameters else {}
@@ -103,7 +105,6 @@ def test_what_is_offloaded_trains_what_one_process_trains(compiled, method, stag
         **{"train.save_every": "3"},
     )
     script = (run.folder / "train.py").read_text()
-    assert "DeepSpeedCPUAdam(" in script
     script = script.replace('"cuda"', '"cpu"')
     if method == "qlora":  # as the compiler writes for a CPU
         prepare, keep = "    model = prepare_model_for", "    quantized.keep_layout(model)\n"
@@ -114,7 +115,7 @@ def test_what_is_offloaded_trains_what_one_process_trains(compiled, method, stag
     if stage == 3:
         share_small_weights(run)
     run.launch()
-    assert run.losses() == pytest.approx(PINNED[method], rel=2e-5)
+    assert run.losses() == pytest.approx(alone(**METHODS[method]), rel=1e-5)
     weights = run.weights()
     run.launch("--resume", "step-000003")
     assert equal(run.weights(), weights)
@@ -354,4 +355,4 @@ def test_a_mixture_trains_each_sample_as_often_as_it_weighs(compiled):
     assert 2.5 < sum(step["tokens"] for step in steps) / ledger["tokens"] < 3.5
     two = compiled("two", **keys, **TWO)
     two.launch()
-    assert two.losses() == pytest.approx(run.losses(), rel=2e-5)
+    assert two.losses() == pytest.approx(run.losses(), rel=1e-5)

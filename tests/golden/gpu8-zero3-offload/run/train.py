@@ -8,7 +8,6 @@ import math
 
 import deepspeed
 import torch
-from deepspeed.ops.adam import DeepSpeedCPUAdam
 from ftc.runtime import (
     checkpoint,
     data,
@@ -149,8 +148,8 @@ def main(options):
     total_steps = math.ceil(NUM_EPOCHS * len(sequences) / GLOBAL_BATCH_SIZE)
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = DeepSpeedCPUAdam(  # AdamW on the host, where its state is kept
-        trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, adamw_mode=True
+    optimizer = torch.optim.AdamW(
+        trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
