@@ -34,7 +34,7 @@ class File(NamedTuple):
 
 Files = dict[str, File]
 
-IGNORED = "checkpoints/\nlogs/\nexport/\nprevious/\n.deploy-venv/\n__pycache__/\n"
+IGNORED = "checkpoints/\nlogs/\nexport/\nprevious/\n.running\n.deploy-venv/\n__pycache__/\n"
 
 
 def plan_values(plan: Plan) -> dict[str, Any]:

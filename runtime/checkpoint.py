@@ -63,11 +63,9 @@ def save(
     }
     more = {"step": step, "validation_losses": list(validation_losses)}
 
-    def finish() -> None:
-        _complete(engine, written, more, proof)
+    _all_or_none(written, lambda: _complete(engine, written, more, proof) if first else None)
+    if first:
         _rotate(keep, keep_best)
-
-    _all_or_none(written, lambda: finish() if first else None)
 
 
 def _last_logits(engine: Any, rows: list[list[int]]) -> bytes:
@@ -105,6 +103,7 @@ def _write_pieces(engine: Any, folder: Path) -> None:
             content = safetensors.torch.save(batch)
             name = f"{kind}-{rank:05d}-{number:03d}.safetensors"
             digests[name] = _write(folder / name, content)
+            clock.moved()
     _write(folder / f"digests-{rank:05d}.json", json.dumps(digests).encode())
 
 
@@ -147,7 +146,7 @@ def _complete(engine: Any, folder: Path, more: dict[str, Any], proof: dict[str, 
     contents = {
         **proof,
         "state.json": json.dumps(state).encode(),
-        lock.LOCK: Path(lock.LOCK).read_bytes(),
+        lock.LOCK: lock.content(),
     }
     config = getattr(engine.module, "peft_config", {}).get("default")
     if config is not None:
@@ -163,10 +162,19 @@ def _complete(engine: Any, folder: Path, more: dict[str, Any], proof: dict[str, 
 
 
 def _rotate(keep: int, keep_best: bool) -> None:
+    """Old checkpoints go: out of sight first, as a kill while one is deleted would leave a part of it.
+
+    What can't be deleted yet, as a reader on NFS holds its files, is tried again after the next save.
+    """
     best = validation.best(path for _, path in steps()) if keep_best else None
     for _, old in steps()[:-keep]:
         if old != best:
-            shutil.rmtree(old)
+            try:
+                old.rename(old.with_name(f".removed-{old.name}"))
+            except OSError as error:
+                print(f"WARNING: {old} can't be removed: {error.strerror}.", flush=True)
+    for removed in FOLDER.glob(".removed-*"):
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def _write(path: Path, content: bytes) -> list[Any]:
@@ -237,11 +245,12 @@ def damage(path: Path) -> list[str]:
 
     Ranks share the work; each gets the whole answer.
     """
+    digests: dict[str, Any] = {}
+    found = []
     try:
         digests = json.loads((path / DIGESTS).read_text("utf-8"))
     except (OSError, ValueError):
-        return [f"{DIGESTS} is missing or can't be read"]
-    found = []
+        found.append(f"{DIGESTS} is missing or can't be read")
     rank, world_size = distributed.place()
     for name, (size, digest) in list(digests.items())[rank::world_size]:
         file = path / name
@@ -251,7 +260,7 @@ def damage(path: Path) -> list[str]:
             found.append(f"{name} has {file.stat().st_size:,} bytes and had {size:,}")
         elif _digest(file) != digest:
             found.append(f"{name} has other bytes than were written")
-    return [text for part in distributed.gather(found) for text in part]
+    return list(dict.fromkeys(text for part in distributed.gather(found) for text in part))
 
 
 def _digest(path: Path) -> str:
@@ -259,12 +268,23 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
-def newest() -> Path | None:
-    """The newest checkpoint that is whole. Damaged ones are named, set aside and passed over."""
+def newest(set_aside: bool = False) -> Path | None:
+    """The newest checkpoint that is whole. Damaged ones are named and passed over.
+
+    `set_aside`: and renamed. Only training does that: a reader may see one that is just being removed.
+    """
     for _, path in reversed(steps()):
         wrong = damage(path)
         if not wrong:
             return path
+        if not path.exists():  # removed meanwhile, for a newer one
+            return newest(set_aside)
+        if not set_aside:
+            print(
+                f"WARNING: {path} is damaged: {'; '.join(wrong)}. The one before it is taken.",
+                flush=True,
+            )
+            continue
         aside = FOLDER / f"damaged-{path.name}"
         distributed.barrier()
         if distributed.place()[0] == 0:
@@ -289,7 +309,7 @@ def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]
     """
     if choice is None or (choice == "latest" and not steps()):
         return 0, []
-    path = newest() if choice == "latest" else find(choice)
+    path = newest(set_aside=True) if choice == "latest" else find(choice)
     if path is None:
         raise RunError(
             "damaged-checkpoint",
@@ -311,7 +331,12 @@ def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]
             setattr(_scaler(engine), name, value)
     engine.global_steps = state["step"]
     _set_aside(after=state["step"])
-    return state["step"], [(step, loss) for step, loss in state.get("validation_losses", [])]
+    losses = [(step, loss) for step, loss in state.get("validation_losses", [])]
+    if losses and lock.validation(path) != lock.validation():
+        if distributed.place()[0] == 0:
+            print("The validation data changed: earlier losses don't count any more.", flush=True)
+        losses = []
+    return state["step"], losses
 
 
 def find(choice: str) -> Path:

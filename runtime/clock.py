@@ -1,4 +1,4 @@
-"""Time of training alone: what evaluations, samples and checkpoints take is no throughput."""
+"""Time of training alone: what evaluations, samples and checkpoints take is no throughput. And signs of life."""
 
 import functools
 import time
@@ -8,6 +8,17 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 SPENT = {"apart": 0.0}  # seconds
+MOVED = {"at": time.monotonic()}
+
+
+def moved() -> None:
+    """Something was done: what hangs is told by the time since then."""
+    MOVED["at"] = time.monotonic()
+
+
+def quiet() -> float:
+    """Seconds since something was done."""
+    return time.monotonic() - MOVED["at"]
 
 
 def apart(work: Callable[P, R]) -> Callable[P, R]:
@@ -15,11 +26,13 @@ def apart(work: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(work)
     def timed(*arguments: P.args, **keywords: P.kwargs) -> R:
+        moved()
         began = time.perf_counter()
         try:
             return work(*arguments, **keywords)
         finally:
             SPENT["apart"] += time.perf_counter() - began
+            moved()
 
     return timed
 

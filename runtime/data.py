@@ -150,7 +150,16 @@ def weigh(samples: Samples, sources: Sequence[Source], seed: int) -> Samples:
     taken = []
     for number, source in enumerate(sources):
         own = np.flatnonzero(samples.source == number)
-        whole, part = divmod(round(source.weight * len(own)), max(len(own), 1))
+        wanted = round(source.weight * len(own))
+        if len(own) and not wanted:
+            raise RunError(
+                "no-samples",
+                f"weight {source.weight} of {len(own)} samples is none of them",
+                f"raise its weight in [[data.train]]: {1 / len(own):.2g} is one sample",
+                "or take the source out",
+                where=source.name,
+            )
+        whole, part = divmod(wanted, max(len(own), 1))
         chosen = np.random.default_rng((seed, number)).permutation(len(own))[:part]
         taken += [own] * whole + [own[np.sort(chosen)]]
     return samples.take(np.concatenate(taken))

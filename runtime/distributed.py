@@ -73,7 +73,7 @@ def undo_first_step(optimizer: Any) -> None:
 
 def seed(seed: int, step: int, rank: int) -> None:
     """Seeds dropout as a pure function of (seed, step, rank), so that resuming needs no random state."""
-    torch.manual_seed((seed * 1_000_003 + step) * 10_007 + rank)
+    torch.manual_seed(((seed * 1_000_003 + step) * 10_007 + rank) % 2**64)
 
 
 def total(values: Iterable[float]) -> list[float]:

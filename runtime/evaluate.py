@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from . import data, distributed
-from .clock import apart
+from .clock import apart, moved
 from .errors import RunError
 from .packing import Sequences
 from .sample_set import Samples
@@ -40,6 +40,7 @@ def loss(
             batch = data.batch([samples[number] for number in mine], device)
             loss_sum += forward(engine, batch).sum().item()
             tokens += len(batch.targets)
+            moved()
     engine.train(training)
     loss_sum, tokens = distributed.total([loss_sum, tokens])
     return loss_sum / tokens

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import distributed, lock, stop
+from . import clock, distributed, lock, stop
 from .data import Stream
 from .errors import RunError
 from .metrics import Log, say
@@ -51,7 +51,7 @@ class Guard:
         self.engine, self.stream, self.log = engine, stream, log
         self.losses: list[torch.Tensor] = []
         self.recent: deque[float] = deque(maxlen=WINDOW)
-        self.step, self.beat, self.longest = 0, time.monotonic(), 0.0
+        self.step, self.beat, self.longest = 0, clock.training(), 0.0
 
     def check(self, step: int, loss: torch.Tensor) -> None:
         """`loss`: this rank's share of the step's loss so far. Call it before the weights change.
@@ -70,7 +70,8 @@ class Guard:
         self.step = step + 1
 
     def _alive(self, step: int) -> None:
-        now = time.monotonic()
+        clock.moved()
+        now = clock.training()
         self.longest = max(self.longest, now - self.beat)
         self.step, self.beat = step, now
 
@@ -109,12 +110,13 @@ class Guard:
         self.recent.append(loss)
 
     def watch(self) -> None:
-        """Reports a step that hangs, for ever; runs in a thread of its own."""
+        """Reports what hangs, for ever; runs in a thread of its own. Evaluations and saves give signs
+        of life of their own, so that a long one is none and a stuck one is."""
         reported = 0.0
         while True:
             limit = max(HUNG_AFTER, 10 * self.longest)
             time.sleep(min(limit / 4, 5.0))
-            quiet = time.monotonic() - self.beat
+            quiet = clock.quiet()
             if quiet < limit:
                 reported = 0.0
             elif quiet > reported + limit:

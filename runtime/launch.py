@@ -16,9 +16,11 @@ from typing import NoReturn
 
 import torch
 
-from . import checkpoint, distributed, guards, models, stop, trackers
+from . import checkpoint, distributed, guards, lock, models, stop, trackers
 from .errors import EXIT_ERROR, RunError
-from .lock import LOCK
+
+# Held by the start that trains. NFS grants such a lock only on what is opened for writing (flock(2)).
+RUNNING = ".running"
 
 
 def options(argv: list[str] | None = None) -> argparse.Namespace:
@@ -45,6 +47,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 
 def prepare(chosen: argparse.Namespace) -> None:
     """Makes sure that a new start never mixes its files with those of an earlier one (rank 0 does)."""
+    lock.hold()
     if _rank() != 0:
         return
     _alone()
@@ -62,7 +65,9 @@ def prepare(chosen: argparse.Namespace) -> None:
 
 def _alone() -> None:
     """Holds the run directory until this process ends. Raises RunError if another start holds it."""
-    descriptor = os.open(LOCK, os.O_RDONLY)  # never closed: that would let it go
+    descriptor = os.open(
+        RUNNING, os.O_RDWR | os.O_CREAT, 0o666
+    )  # never closed: that would let it go
     for _ in range(20):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,6 +97,8 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
         distributed.barrier()  # nobody leaves while another still talks to it
     except stop.Stopped as stopped:
         _say(str(stopped))
+        trackers.close(stop.EXIT_STOPPED)
+        distributed.barrier()  # the first rank that ends with such a code takes the others down
         _end(stop.EXIT_STOPPED)
     except RunError as error:
         _fail(error)
@@ -179,12 +186,12 @@ def _refused(error: Exception) -> RunError | None:
     library = next((n for n in LIBRARIES if n in Path(frames[-1].filename).parts), None)
     if library is None:
         return None
-    line = next(frame.lineno for frame in frames if Path(frame.filename).name == "train.py")
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == "train.py"]
     return RunError(
         "refused",
         f"{library} refuses this: {error}",
         "change in the spec what it names, and compile again",
-        where=f"train.py:{line}",
+        where=f"train.py:{lines[0]}" if lines else "run",
     )
 
 

@@ -14,23 +14,12 @@ import json
 import signal
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import RunError, run
 
 LOCK = "ftc.lock"
-
-
-@dataclass(frozen=True)
-class State:
-    """`plan`: the compiled plan's id; `edited`: generated files that differ now, with their sha256
-    (None: missing); `drift`: sentences on what else differs."""
-
-    plan: str
-    edited: dict[str, str | None]
-    drift: list[str]
 
 
 def sha256(path: Path) -> str | None:
@@ -59,36 +48,60 @@ def model_sha256(folder: Path) -> str | None:
     return hashlib.sha256(f"{config}\n{sizes}".encode()).hexdigest()
 
 
+HELD: dict[Path, bytes] = {}
+
+
+def hold() -> None:
+    """From now on the lock of this run is what it is now, though another may be compiled into its place."""
+    path = Path(LOCK).absolute()
+    HELD[path] = path.read_bytes()
+
+
+def content(folder: Path | None = None) -> bytes:
+    """The lock of a run directory or of a checkpoint, as it was when this process took `hold` of it."""
+    path = ((folder or Path()) / LOCK).absolute()
+    return HELD.get(path) or path.read_bytes()
+
+
 def plan(folder: Path | None = None) -> dict[str, Any]:
     """The plan in a run directory's lock: key -> value."""
-    lock = json.loads(((folder or Path()) / LOCK).read_text("utf-8"))
+    lock = json.loads(content(folder))
     return {key: entry["value"] for key, entry in lock["plan"].items()}
 
 
-def state(folder: Path | None = None) -> State:
-    """Compares the run directory (default: the working directory) with its lock.
+def edited(folder: Path | None = None) -> tuple[str, dict[str, str | None]]:
+    """The compiled plan's id, and the generated files that differ now, with their sha256 (None: missing).
 
     Raises RunError if the lock is missing or unreadable.
     """
-    folder = folder or Path()
+    lock, found = _read(folder), {}
+    for name, then in lock["files"].items():
+        now = sha256((folder or Path()) / name)
+        if now != then and not name.startswith("data/"):
+            found[name] = now
+    return lock["plan_id"], found
+
+
+def drift(folder: Path | None = None) -> list[str]:
+    """What else differs from the run that was compiled, in sentences: data, base model, runtime."""
+    return list(_drift(folder or Path(), _read(folder)))
+
+
+def _read(folder: Path | None) -> dict[str, Any]:
     try:
-        lock = json.loads((folder / LOCK).read_text("utf-8"))
+        return json.loads(content(folder))
     except (OSError, ValueError):
         raise RunError(
             "no-lock", "ftc.lock is missing or damaged", "compile the spec again", where=LOCK
         ) from None
-    found = {name: sha256(folder / name) for name in lock["files"]}
-    edited = {name: now for name, now in found.items() if now != lock["files"][name]}
-    data = {name: edited.pop(name) for name in list(edited) if name.startswith("data/")}
-    return State(lock["plan_id"], edited, list(_drift(folder, lock, data)))
 
 
-def _drift(folder: Path, lock: dict[str, Any], data: Iterable[str]) -> Iterable[str]:
-    for name in data:
-        yield f"{name} changed since the run was compiled"
-    for entry in lock["facts"]["data"]:
-        if not entry["copied"] and sha256(folder / entry["file"]) != entry["sha256"]:
-            yield f"{entry['file']} changed since the run was compiled"
+def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
+    copied = {name: then for name, then in lock["files"].items() if name.startswith("data/")}
+    referred = {e["file"]: e["sha256"] for e in lock["facts"]["data"] if not e["copied"]}
+    for name, then in {**copied, **referred}.items():
+        if sha256(folder / name) != then:
+            yield f"{name} changed since the run was compiled"
     model = lock["facts"]["model"]
     if model.get("folder") and model_sha256(folder / model["folder"]) != model["sha256"]:
         yield f"the base model in {model['folder']} is another one"
@@ -102,9 +115,7 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
 
     A changed learning-rate schedule or length, another place to run or other words in a log do not.
     """
-    now, then = (
-        json.loads((place / LOCK).read_text("utf-8")) for place in (folder or Path(), checkpoint)
-    )
+    now, then = (json.loads(content(place)) for place in (folder, checkpoint))
     found = []
     for key in sorted(now["plan"].keys() | then["plan"].keys()):
         entries = [lock["plan"].get(key, {"value": None, "changes": ""}) for lock in (then, now)]
@@ -128,6 +139,14 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     return found
 
 
+def validation(folder: Path | None = None) -> list[Any]:
+    """What a run or a checkpoint is validated on: losses are comparable where this is equal."""
+    lock = json.loads(content(folder))
+    keys = {k: v["value"] for k, v in lock["plan"].items() if k.startswith("data.validation")}
+    facts = [lock["facts"].get(kind, []) for kind in ("data", "formats")]
+    return [keys, *([f["sha256"] for f in each if f["group"] == "validation"] for each in facts)]
+
+
 def not_installed(folder: Path | None = None) -> list[str]:
     """The packages that requirements.txt pins and this environment lacks, whatever their versions."""
     file = (folder or Path()) / "requirements.txt"
@@ -147,9 +166,9 @@ def _has(package: str) -> bool:
 def check(arguments: list[str], folder: Path | None = None) -> None:
     """Prints what was edited. Raises RunError for packages that are missing, and for drift that
     `--allow-drift` doesn't allow."""
-    now = state(folder)
-    if now.edited:
-        print(f"Edited since it was generated: {', '.join(sorted(now.edited))}.", flush=True)
+    _, changed = edited(folder)
+    if changed:
+        print(f"Edited since it was generated: {', '.join(sorted(changed))}.", flush=True)
     if missing := not_installed(folder):
         raise RunError(
             "not-installed",
@@ -158,14 +177,15 @@ def check(arguments: list[str], folder: Path | None = None) -> None:
             "or take the line out of requirements.txt, if the run does without",
             where="requirements.txt",
         )
-    if not now.drift:
+    differs = "; ".join(drift(folder))
+    if not differs:
         return
     if "--allow-drift" in arguments:
-        print("Drift allowed: " + "; ".join(now.drift) + ".", flush=True)
+        print(f"Drift allowed: {differs}.", flush=True)
         return
     raise RunError(
         "drift",
-        "; ".join(now.drift),
+        differs,
         "compile the spec again, and ftc.lock follows",
         "or say that you know: bash launch.sh --allow-drift",
         where=LOCK,

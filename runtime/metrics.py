@@ -160,7 +160,7 @@ def start(
     if peak_tflops:
         log.peak = peak_tflops * 1e12 * torch.distributed.get_world_size()
     log.may_overflow = engine.fp16_enabled()
-    state = lock.state()
+    compiled, edited = lock.edited() if log.writes else ("", {})
     log.write(
         start=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         first_step=first_step,
@@ -168,8 +168,8 @@ def start(
         trainable_parameters=sum(
             getattr(p, "ds_numel", p.numel()) for p in engine.module.parameters() if p.requires_grad
         ),
-        plan=state.plan,
-        edited=state.edited,
+        plan=compiled,
+        edited=edited,
         allow_drift=drift,
     )
     if log.writes and first_step >= total_steps:
@@ -198,12 +198,18 @@ def _forget(after: int) -> None:
     for name in (FILE, FILE.parent / "samples.jsonl"):
         if not name.exists():
             continue
-        lines = [line for line in name.read_text("utf-8").splitlines() if line.endswith("}")]
-        steps = [json.loads(line).get("step") for line in lines]
-        kept = [x for x, n in zip(lines, steps, strict=True) if n is None or n <= after > 0]
         fresh = name.with_suffix(".new")
-        fresh.write_text("".join(line + "\n" for line in kept), "utf-8")
+        with name.open("rb") as lines, fresh.open("wb") as kept:
+            kept.writelines(line for line in lines if _stays(line, after))
         fresh.replace(name)
+
+
+def _stays(line: bytes, after: int) -> bool:
+    try:
+        step = json.loads(line).get("step")
+    except ValueError:
+        return False  # cut short
+    return line.endswith(b"\n") and (step is None or step <= after > 0)
 
 
 def _keep_grad_norm(engine: Any) -> None:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from . import lock
+
 Losses = Sequence[tuple[int, float]]
 
 
@@ -23,9 +25,16 @@ def stagnates(losses: Losses, patience: int) -> bool:
 
 
 def best(checkpoints: Iterable[Path]) -> Path | None:
-    """The checkpoint that was evaluated with the lowest loss; None if no one was evaluated."""
+    """The checkpoint that was evaluated with the lowest loss; None if no one was evaluated.
+
+    `checkpoints`: oldest first. Those with other validation data than the newest are no match for it.
+    """
     found = [(path, loss) for path in checkpoints if (loss := _own(path)) is not None]
-    return found[lowest([(0, loss) for _, loss in found])][0] if found else None
+    if not found:
+        return None
+    data = lock.validation(found[-1][0])
+    found = [(path, loss) for path, loss in found if lock.validation(path) == data]
+    return found[lowest([(0, loss) for _, loss in found])][0]
 
 
 def _own(checkpoint: Path) -> float | None:

@@ -122,3 +122,73 @@ def test_what_is_moved_away_never_meets_what_was(tmp_path, monkeypatch):
         assert checkpoint.shelve([Path("checkpoints")]) == Path("previous", expected)
         if expected == "2":
             shutil.rmtree("previous/1")
+
+
+def test_an_old_checkpoint_that_cannot_go_ends_no_training(place, monkeypatch, capsys):
+    """A reader on NFS holds its files, or somebody moved it away; the next save tries again."""
+    real, refused = shutil.rmtree, []
+
+    def held(path, ignore_errors=False, **keywords):
+        if ".removed" in str(path):
+            refused.append(path)
+            assert ignore_errors
+        else:
+            real(path, ignore_errors=ignore_errors, **keywords)
+
+    monkeypatch.setattr(shutil, "rmtree", held)
+    save(1)
+    save(2)
+    assert refused
+    monkeypatch.setattr(shutil, "rmtree", real)
+    rename = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda self, to: rename(self, to) if ".removed" not in str(to) else gone()
+    )
+
+    def gone():
+        raise PermissionError(13, "Permission denied")
+
+    save(3)
+    assert "step-000002 can't be removed: Permission denied" in capsys.readouterr().out
+    monkeypatch.setattr(Path, "rename", rename)
+    save(4)
+    assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000004"]
+
+
+def test_whoever_reads_moves_nothing(place, capsys):
+    """Only training sets a damaged checkpoint aside: it may be one that is being removed."""
+    from ftc.runtime import checkpoint
+
+    save(1, keep=2)
+    save(2, keep=2)
+    Path("checkpoints/step-000002/state.json").unlink()
+    assert checkpoint.newest() == Path("checkpoints/step-000001")
+    assert "step-000002 is damaged: state.json is missing" in capsys.readouterr().out
+    assert Path("checkpoints/step-000002").is_dir()
+    assert checkpoint.newest(set_aside=True) == Path("checkpoints/step-000001")
+    assert Path("checkpoints/damaged-step-000002").is_dir()
+
+
+def test_a_checkpoint_has_the_lock_that_its_run_started_with(place, monkeypatch):
+    """Another spec may be compiled into the directory of a run that trains."""
+    from ftc.runtime import lock
+
+    monkeypatch.setattr(lock, "HELD", {})
+    lock.hold()
+    began = Path("ftc.lock").read_text()
+    Path("ftc.lock").write_text('{"plan": {"data.loss_on": {"value": "all"}}}')
+    save(1)
+    assert Path("checkpoints/step-000001/ftc.lock").read_text() == began
+
+
+def test_one_run_directory_holds_one_training(place, monkeypatch):
+    """Also after another spec was compiled into it."""
+    from ftc.runtime import launch
+    from ftc.runtime.errors import RunError
+
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+    launch._alone()
+    Path("new.lock").write_text("{}")
+    Path("new.lock").replace("ftc.lock")
+    with pytest.raises(RunError, match="another start of this run"):
+        launch._alone()

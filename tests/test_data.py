@@ -249,3 +249,28 @@ def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model):
     samples.answer(model, tokenizer, [{"role": "user", "content": "a tool"}], 2)
     with pytest.raises(RunError, match=r"prompt 'a <\|tool\|>': error\[id-beyond-model\]"):
         samples.answer(model, tokenizer, [{"role": "user", "content": "a <|tool|>"}], 2)
+
+
+def test_a_weight_that_takes_no_sample_is_told(tokenizer):
+    """Rather than that a source is left out in silence."""
+    samples = tiny.in_memory([tiny_sample(n) for n in range(4)])
+    source = data.Source(file="few.jsonl", format="messages", weight=0.1)
+    with pytest.raises(RunError, match=r"weight 0\.1 of 4 samples is none of them") as told:
+        data.weigh(samples, [source], seed=1)
+    assert "0.25 is one sample" in str(told.value)
+
+
+def tiny_sample(number: int):
+    import numpy as np
+    from ftc.runtime.tokens import Sample
+
+    return Sample(np.arange(3 + number, dtype=np.int32), np.ones(3 + number, bool), f"few:{number}")
+
+
+def test_the_largest_seed_is_one():
+    import torch
+    from ftc.runtime import distributed
+
+    for step in (0, 10**9):
+        distributed.seed(2**31 - 1, step, rank=4095)
+        assert 0 <= float(torch.rand(1)) < 1

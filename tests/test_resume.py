@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 
-from .conftest import environ
+from . import tiny
+from .conftest import SPEC, environ
 from .test_executed import METHODS, TWO, equal
 
 pytestmark = pytest.mark.executed
@@ -150,3 +152,26 @@ def test_another_number_of_processes_goes_on(compiled, method, stage):
     assert run.losses() == pytest.approx(whole.losses(), rel=1e-5)
     tokens = [[r["tokens"] for r in each.records() if "loss" in r] for each in (run, whole)]
     assert tokens[0] == tokens[1] and len(tokens[0]) == 6
+
+
+def test_losses_of_other_validation_data_are_forgotten(compiled, tmp_path):
+    """They can't be compared: an early stop or the best checkpoint would be decided by the change."""
+    tiny.write_rows(tmp_path / "held_out.jsonl", 6, seed=1)
+    source = '\n[[data.validation]]\nsource = "held_out.jsonl"\nformat = "messages"\n'
+    keys = {"train.max_steps": "4", "train.save_every": "2", "train.eval_every": "2"}
+    run = compiled(spec=SPEC + source, **keys)
+    run.launch()
+    losses = validated(run)
+    assert list(losses) == [2, 4]
+    shutil.rmtree(run.folder / "checkpoints/step-000004")
+    tiny.write_rows(tmp_path / "held_out.jsonl", 6, seed=2)
+    run = compiled(spec=SPEC + source, **keys)
+    said = run.launch("--resume", "latest").stdout
+    assert "The validation data changed: earlier losses don't count any more." in said
+    state = json.loads((run.folder / "checkpoints/step-000004/state.json").read_text())
+    assert [step for step, _ in state["validation_losses"]] == [4]
+    assert validated(run)[4] != losses[4]
+
+
+def validated(run) -> dict[int, float]:
+    return {r["step"]: r["validation_loss"] for r in run.records() if "validation_loss" in r}

@@ -150,7 +150,7 @@ def test_a_function_is_carried_by_the_run_and_called(own):
 
 
 def test_another_function_is_drift_and_other_content(own):
-    assert lock.state(own).drift == []
+    assert lock.drift(own) == []
     old = of_run(own)
     (own.parent / "my_formats.py").write_text(FUNCTION + "\n")
     document = load(own.parent / "spec.toml")
@@ -158,7 +158,7 @@ def test_another_function_is_drift_and_other_content(own):
     changed = {k for k in old.contents if old.contents[k] != new.contents[k]}
     assert changed == {"data.train[0].format"}
     (own / "data/my_formats.py").write_text(FUNCTION + "\n")
-    assert lock.state(own).drift == ["data/my_formats.py changed since the run was compiled"]
+    assert lock.drift(own) == ["data/my_formats.py changed since the run was compiled"]
     write(compile_file(own.parent / "spec.toml", own.parent / "other").files, own.parent / "other")
     assert lock.differences(own, own.parent / "other") == [
         "the training data is read by another function"

@@ -31,8 +31,29 @@ def test_the_best_checkpoint_has_the_lowest_loss_of_its_own(tmp_path) -> None:
         step = int(path.name[5:])
         text = json.dumps({"step": step, "validation_losses": states.get(step)})
         (path / "state.json").write_text(text if step in states else "{")
+        put_lock(path, "same")
     assert best(paths) == paths[2]
     assert best([paths[1], paths[4]]) is None
+
+
+def test_losses_on_other_validation_data_are_no_match(tmp_path) -> None:
+    from ftc.runtime.validation import best
+
+    paths = []
+    for step, loss, digest in ((1, 1.0, "a"), (2, 3.0, "b"), (3, 2.5, "b")):
+        paths.append(tmp_path / f"step-{step:06d}")
+        paths[-1].mkdir()
+        state = {"step": step, "validation_losses": [[step, loss]]}
+        (paths[-1] / "state.json").write_text(json.dumps(state))
+        put_lock(paths[-1], digest)
+    assert best(paths) == paths[2]
+    assert best(paths[:1]) == paths[0]
+
+
+def put_lock(folder: Path, digest: str) -> None:
+    """A lock of a run that is validated on data of this digest."""
+    data = [{"group": "train", "sha256": "t"}, {"group": "validation", "sha256": digest}]
+    (folder / "ftc.lock").write_text(json.dumps({"plan": {}, "facts": {"data": data}}))
 
 
 @pytest.mark.parametrize("adapter", [False, True])
@@ -152,9 +173,14 @@ def test_what_a_killed_start_wrote_is_written_once(after, kept, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     metrics.FILE.parent.mkdir()
     file = metrics.FILE.parent / "samples.jsonl"
-    file.write_text("".join(json.dumps({"step": n}) + "\n" for n in (0, 2, 4, 6)) + '{"step": 8')
-    metrics._forget(after)
-    assert [json.loads(line)["step"] for line in file.read_text().splitlines()] == kept
+    lines = [
+        json.dumps({"step": n, "answer": "a\u2028b"}, ensure_ascii=False) for n in (0, 2, 4, 6)
+    ]
+    for cut in ('{"step": 8', '{"step": 8, "answer": "{}', '{"step": 8}'):
+        file.write_text("\n".join([*lines, cut]), "utf-8")
+        metrics._forget(after)
+        left = file.read_text("utf-8").split("\n")[:-1]
+        assert [json.loads(line)["step"] for line in left] == kept
 
 
 def test_a_loss_that_stays_high_is_not_told_for_ever(guard) -> None:
@@ -165,6 +191,30 @@ def test_a_loss_that_stays_high_is_not_told_for_ever(guard) -> None:
     told = [record["step"] for record in records]
     assert told[:2] == [21, 42] and records[0]["rows"]
     assert told[1:] == list(range(42, 42 + len(told) - 1)) and len(told) < 15
+
+
+def test_an_evaluation_is_no_step_that_hangs(guard, monkeypatch) -> None:
+    """However long it takes; and as long as it moves, it does not hang."""
+    from ftc.runtime import clock
+
+    watching, _ = guard
+    now = [100.0]
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now[0])
+
+    def evaluate() -> None:
+        for _ in range(10):
+            now[0] += 100
+            assert clock.quiet() == 100
+            clock.moved()
+
+    watching._alive(1)
+    clock.apart(evaluate)()
+    assert clock.quiet() == 0
+    now[0] += 3
+    longest = watching.longest
+    watching._alive(2)
+    assert watching.longest <= max(longest, 3)
 
 
 def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> None:
