@@ -119,13 +119,24 @@ EXPERT_LAYERS = {
 # Layers of an expert that are one weight, by the names that they had.
 FUSED_EXPERTS = (("gate_proj", "up_proj"), ("w1", "w3"))
 
-# Linear layers that PEFT 0.21 can't adapt: a Mamba's fused kernel reads the weight itself, a router gives a pair,
-# and one multiplies by groups. "all-linear" leaves them out.
+# Linear layers that PEFT 0.21 can't adapt: a Mamba's fused kernel and others read the weight itself, a router gives
+# a pair, one multiplies by groups, and an indexer gets no gradient. "all-linear" leaves them out.
 UNADAPTED = {
-    **dict.fromkeys(("falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"), "out_proj"),
-    **dict.fromkeys(("llama4", "llama4_text", "phimoe"), "router"),
-    "deepseek_v4": "o_a_proj",
+    **dict.fromkeys(("falcon_h1", "mamba2", "nemotron_h"), ("out_proj",)),
+    **dict.fromkeys(("falcon_mamba", "mamba"), ("out_proj", "dt_proj")),
+    **dict.fromkeys(("llama4", "llama4_text", "phimoe"), ("router",)),
+    **dict.fromkeys(("deepseek_v32", "glm_moe_dsa", "hy_v4"), ("wq_b", "wk", "weights_proj")),
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), ("correction_coefs",)),
+    "deepseek_v4": (
+        *("o_a_proj", "weights_proj"),
+        *("indexer.gate_proj", "indexer.kv_proj", "indexer.q_b_proj"),
+    ),
+    "jamba": ("dt_proj",),
+    "longcat_flash": ("classifier",),
 }
+
+# They read or rescale a weight where bitsandbytes has packed it.
+UNQUANTIZED = {"gemma3n", "gemma3n_text", "hy_v4", "longcat_flash", "mamba", "rwkv"}
 
 # Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts,
 # indexers that choose what is attended to, towers for images. DeepSpeed gives them a gradient of 0, and weight

@@ -132,7 +132,7 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
     targets: Value[Any] = take("method.target_modules")
     kind = facts.architecture.model_type if facts.architecture else ""
     if targets.value == "all-linear" and kind in UNADAPTED:
-        left = dict.fromkeys([*method.exclude_modules, UNADAPTED[kind]])
+        left = dict.fromkeys([*method.exclude_modules, *UNADAPTED[kind]])
         given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
     if targets.value == "all-linear" and method.layers_to_transform:
         linears = facts.architecture.linears if facts.architecture else None

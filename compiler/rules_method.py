@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from .architectures import EXPERT_LAYERS, UNADAPTED
+from .architectures import EXPERT_LAYERS, UNADAPTED, UNQUANTIZED
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import Facts
 from .keys import Refused
@@ -75,14 +75,15 @@ def layers_are_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator
     if not isinstance(spec.method, Lora) or kind not in UNADAPTED:
         return
     for path, name in _named(spec.method):
-        if path[1] == "target_modules" and name.rpartition(".")[2] == UNADAPTED[kind]:
+        last = name.rpartition(".")[2]
+        if path[1] == "target_modules" and last in UNADAPTED[kind]:
             yield at(
                 document,
                 path,
                 "conflict",
-                f"PEFT can't adapt the {UNADAPTED[kind]} of a {kind}",
+                f"PEFT can't adapt the {last} of a {kind}",
                 on="value",
-                why="the model does not call it as a linear layer",
+                why="the model does not call it as a linear layer, or it gets no gradient",
                 hints=[
                     f'remove "{name}"',
                     'or set target_modules = "all-linear": it leaves that out',
@@ -324,9 +325,20 @@ def saved_is_trainable(spec: Spec, facts: Facts, document: Document) -> Iterator
 
 
 def quantization_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Keys that are about the other number of bits."""
+    """Keys that are about the other number of bits, and models that can't be quantized."""
     if not isinstance(spec.method, Qlora):
         return
+    kind = facts.architecture.model_type if facts.architecture else ""
+    if kind in UNQUANTIZED:
+        yield at(
+            document,
+            ("method", "kind"),
+            "conflict",
+            f"{spec.model.base} can't be quantized: it is a {kind}",
+            on="value",
+            why="this architecture reads some weights itself, which bitsandbytes would have packed",
+            hints=['set kind = "lora"'],
+        )
     bits = spec.method.quantization.bits
     keys = ("int8_threshold",) if bits == 4 else ("type", "double_quant", "compute_dtype")
     for key in keys:

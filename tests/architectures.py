@@ -43,6 +43,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "deepseek_v2": {**LATENT, "q_lora_rank": None, "num_experts_per_tok": 2, "n_group": 1},
     "deepseek_v3": LATENT,
     "deepseek_v32": LATENT,
+    "deepseek_v4": {
+        "compress_rates": {"compressed_sparse_attention": 4, "heavily_compressed_attention": 8}
+    },
     "glm4_moe_lite": LATENT,
     "glm_moe_dsa": LATENT,
     "gpt_neo": {"num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 5},
