@@ -135,8 +135,10 @@ RUN: dict[str, str] = {
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",
-    "logits-differ": "The exported model does not answer as the trained one did, so it is not "
-    "exported.",
+    "logits-differ": "The model does not answer as it did when it was saved, so it is neither exported nor "
+    "trained further.",
+    "warmup-too-long": "The run has fewer steps than its learning rate takes to warm up.",
+    "short-step": "Going on from a run's short last step would leave rows out of a longer one.",
     "missing-file": "A file that the run was compiled with is gone, or may not be read.",
     "changed-file": "A data file changed while it was read.",
     "bad-encoding": "A data file is not UTF-8.",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from . import quote
 from .ds_config import ds_config
 from .facts import CopyKey, Facts
-from .plan import Plan, Value, leaves
+from .plan import Plan, leaves
 from .render_model import (
     SEGMENTS,
     checks_names,
@@ -21,6 +21,7 @@ from .render_model import (
     rope_parts,
     swaps,
 )
+from .render_use import chatting, numbers, serving
 from .requirements import serving_requirements, training_requirements
 from .summary import plural
 from .templates import fill
@@ -58,21 +59,21 @@ def render(
         "parts": {},
     }
     variables["parts"] = _parts(plan, variables)
-    server = f"deploy_{plan.deploy.engine.value}.sh"
     texts = {
         "README.md": fill("README.md", variables),
         "train.py": tidy(fill("train.py", variables)),
         "launch.sh": fill("launch.sh", variables),
         "convert.sh": fill("convert.sh", variables),
         "chat.py": tidy(fill("chat.py", variables)),
-        "deploy.sh": fill(server, variables),
         "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
         "chat_template.jinja": plan.template,
         "requirements.txt": training_requirements(plan),
-        "requirements-deploy.txt": serving_requirements(plan),
         "spec.toml": spec_text,
         ".gitignore": IGNORED,
     }
+    if variables["parts"]["merged"]:  # which is what a server serves
+        texts["deploy.sh"] = fill(f"deploy_{plan.deploy.engine.value}.sh", variables)
+        texts["requirements-deploy.txt"] = serving_requirements(plan)
     files = {
         path: File(text.encode("utf-8", "surrogateescape"), path.endswith(".sh"))
         for path, text in texts.items()
@@ -147,9 +148,14 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["swaps"] = swaps(plan)
     parts["losses"] = part("losses_fused" if fuses_head(plan) else "losses_plain")
     parts |= _imports(plan)
-    parts["python_check"] = fill("python_check.sh", {}).rstrip("\n")
+    vendored = plan.vendor_runtime.value
+    needs = "requirements.txt" if vendored else "ftc[train]"
+    parts["python_check"] = fill("python_check.sh", {"needs": needs}).rstrip("\n")
+    parts["and_ftc"] = "" if vendored else ", and ftc itself"
+    parts["flash"] = attention.value == "flash_attention_2"
     parts["cpu"] = hardware.device.value == "cpu"
     parts["deterministic"] = plan.deterministic.value and not parts["cpu"]
+    parts["repeats"] = plan.deterministic.value or parts["cpu"]
     parts["eager"] = kind == "muon"
     parts["multi_node"] = hardware.nodes.value > 1
     parts["last_node"] = hardware.nodes.value - 1
@@ -160,9 +166,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     )
     parts["exports"] = merged if plan.method.lora else "Hugging Face model"
     parts["checkpoint"] = "best" if plan.train.keep_best else "newest"
-    parts |= _watching(plan)
-    parts["numbers"] = _numbers(plan)
-    parts |= _serving(plan)
+    parts |= _watching(plan) | chatting(plan)
+    parts["numbers"] = numbers(plan)
+    parts |= serving(plan)
     return parts
 
 
@@ -179,7 +185,7 @@ def _watching(plan: Plan) -> dict[str, str]:
     """The calls that log, save and sample, with what the plan adds to them."""
     log = ["engine", "total_steps", "first_step", "LOG_EVERY", "options.allow_drift"]
     log += ["PEAK_TFLOPS"] if plan.hardware.peak_tflops else []
-    save = ["engine", "step + 1", "KEEP_CHECKPOINTS", "probe=train_set"]
+    save = ["engine", "step + 1", "KEEP_CHECKPOINTS", "stream"]
     save += ["validation_losses=validation_losses"] if plan.train.eval_every else []
     save += ["keep_best=KEEP_BEST"] if plan.train.keep_best else []
     when = ["(step + 1) % SAMPLE_EVERY == 0"] if plan.samples and plan.samples.every else []
@@ -203,20 +209,6 @@ OPTIMIZERS = {
     "adafactor": ("adafactor", ""),
     "muon": ("muon", ""),
 }
-
-
-def _serving(plan: Plan) -> dict[str, Any]:
-    """What lmdeploy is told beyond the plan's own values."""
-    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
-    key = plan.deploy.api_key_env
-    return {
-        # lmdeploy has no float32.
-        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "backend_flags": ["--model-format hf", "--communicator nccl"]
-        if turbomind
-        else ["--device cuda"],
-        "api_key_env": f'"{quote.name(key)}"' if key else "",
-    }
 
 
 def _shares_rows(plan: Plan) -> bool:
@@ -298,32 +290,6 @@ def _target(plan: Plan) -> str:
         )
     where = "this machine" if nodes == 1 else f"each of {nodes} nodes"
     return f"on {devices} x {quote.comment(plan.hardware.accelerator)} of {where}"
-
-
-def _numbers(plan: Plan) -> list[dict[str, str]]:
-    """The rows of the README's table."""
-    wanted: list[tuple[str, Value[Any] | None]] = [
-        ("base model", plan.model.base),
-        ("method", plan.method.kind),
-        ("dtype", plan.model.dtype),
-        ("attention", plan.model.attention),
-        ("chat template", plan.model.chat_template),
-        ("longest sequence", plan.model.max_seq_length),
-        ("sequences a step", plan.batch.global_batch_size),
-        ("processes", plan.batch.world_size),
-        ("accumulated micro-batches", plan.batch.gradient_accumulation_steps),
-        ("ZeRO stage", plan.parallel.zero_stage),
-        ("processes that share a sequence", plan.parallel.sequence_parallel_size),
-        ("epochs", plan.train.num_epochs),
-        ("steps", plan.train.max_steps),
-        ("peak learning rate", plan.optim.learning_rate),
-        ("seed", plan.seed),
-    ]
-    return [
-        {"label": label, "value": quote.comment(v.value), "origin": quote.origin(v)}
-        for label, v in wanted
-        if v is not None
-    ]
 
 
 CONSTANT = re.compile(r"^(?P<code>[A-Z][A-Z0-9_]* = .+)  (?P<comment># .+)$")

@@ -51,6 +51,7 @@ RULES: tuple[Rule, ...] = (
     rules_tracking.trackers_once,
     rules_tracking.something_goes_online,
     rules_model.goes_on_with_a_text,
+    rules_model.can_be_quantized,
     rules_model.length_fits_model,
     rules_model.tokens_have_embeddings,
     rules_model.rope_is_known,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from .architectures import EXPERT_LAYERS, UNADAPTED, UNQUANTIZED
+from .architectures import EXPERT_LAYERS, UNADAPTED
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import Facts
 from .keys import Refused
@@ -325,20 +325,9 @@ def saved_is_trainable(spec: Spec, facts: Facts, document: Document) -> Iterator
 
 
 def quantization_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Keys that are about the other number of bits, and models that can't be quantized."""
+    """Keys that are about the other number of bits."""
     if not isinstance(spec.method, Qlora):
         return
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if kind in UNQUANTIZED:
-        yield at(
-            document,
-            ("method", "kind"),
-            "conflict",
-            f"{spec.model.base} can't be quantized: it is a {kind}",
-            on="value",
-            why="this architecture reads some weights itself, which bitsandbytes would have packed",
-            hints=['set kind = "lora"'],
-        )
     bits = spec.method.quantization.bits
     keys = ("int8_threshold",) if bits == 4 else ("type", "double_quant", "compute_dtype")
     for key in keys:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .architectures import ALONE, ENCODERS, ROW_LIMITS, SEQ2SEQ
+from .architectures import ALONE, ENCODERS, ROW_LIMITS, SEQ2SEQ, UNQUANTIZED
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
 from .fusing import LIGER
 from .load import Document
 from .spec import Spec
-from .spec_model import ROPE_KEYS, RopeScaling
+from .spec_model import ROPE_KEYS, Qlora, RopeScaling
 
 BASE: KeyPath = ("model", "base")
 LENGTH: KeyPath = ("model", "max_seq_length")
@@ -270,4 +270,19 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
                 'leave it to fused_kernels = "auto"',
                 f"or take a model of one of these types: {', '.join(sorted(LIGER))}",
             ],
+        )
+
+
+def can_be_quantized(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """QLoRA packs the weights of linear layers."""
+    kind = facts.architecture.model_type if facts.architecture else ""
+    if isinstance(spec.method, Qlora) and kind in UNQUANTIZED:
+        yield at(
+            document,
+            ("method", "kind"),
+            "conflict",
+            f"{spec.model.base} can't be quantized: it is a {kind}",
+            on="value",
+            why="this architecture reads some weights itself, which bitsandbytes would have packed",
+            hints=['set kind = "lora"'],
         )

@@ -46,7 +46,6 @@ class Optim(Table, affects="numerics"):
         None,
         help="Gradients are clipped to this norm. 0: never. Unset: 1, with muon 0.",
         ge=0,
-        changes="resumable",
     )
     lr_scheduler: Literal["cosine", "linear", "constant", "inverse_sqrt", "warmup_stable_decay"] = (
         key(

@@ -10,11 +10,10 @@ kill at any moment, or a full disk, leaves whole checkpoints only. digests.json 
 of every file; they are compared before a checkpoint is gone on with.
 """
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,12 @@ import torch
 import xxhash
 
 from . import clock, distributed, lock, shards, stop, validation
+from .data import Stream
 from .errors import RunError
-from .tokens import Sample
+from .stored import DIGESTS, FOLDER, find, newest, shelve, steps
 
-FOLDER = Path("checkpoints")
 SAVING = FOLDER / ".saving"
-DIGESTS = "digests.json"
 FILE_BYTES = 1 << 30  # a file's tensors are copied to the host's memory before they are written
-
-
-def steps(folder: Path = FOLDER) -> list[tuple[int, Path]]:
-    """The complete checkpoints, oldest first: (steps trained, folder)."""
-    found = [(int(p.name[5:]), p) for p in folder.glob("step-*") if p.name[5:].isdigit()]
-    return sorted(found)
 
 
 @clock.apart
@@ -43,7 +35,7 @@ def save(
     engine: Any,
     step: int,
     keep: int,
-    probe: Sequence[Sample],
+    stream: Stream,
     validation_losses: validation.Losses = (),
     keep_best: bool = False,
 ) -> None:
@@ -56,12 +48,16 @@ def save(
     first = torch.distributed.get_rank() == 0
     _all_or_none(written, lambda: _begin(written) if first else None)
     _all_or_none(written, lambda: _write_pieces(engine, written))
-    rows = [sample.ids[:128].tolist() for sample in probe[:4]]
+    rows = [sample.ids[:128].tolist() for sample in stream.samples[:4]]
     proof = {
         "probe.json": json.dumps(rows).encode(),
         "probe.safetensors": _last_logits(engine, rows),
     }
-    more = {"step": step, "validation_losses": list(validation_losses)}
+    more = {
+        "step": step,
+        "sequences": stream.seen(step),
+        "validation_losses": list(validation_losses),
+    }
 
     _all_or_none(written, lambda: _complete(engine, written, more, proof) if first else None)
     if first:
@@ -240,72 +236,13 @@ def _loss_scale(engine: Any) -> dict[str, Any]:
     return {name: getattr(scaler, name) for name in SCALES if hasattr(scaler, name)}
 
 
-def damage(path: Path) -> list[str]:
-    """What is wrong with a checkpoint's files, in words; empty if nothing is.
-
-    Ranks share the work; each gets the whole answer.
-    """
-    digests: dict[str, Any] = {}
-    found = []
-    try:
-        digests = json.loads((path / DIGESTS).read_text("utf-8"))
-    except (OSError, ValueError):
-        found.append(f"{DIGESTS} is missing or can't be read")
-    rank, world_size = distributed.place()
-    for name, (size, digest) in list(digests.items())[rank::world_size]:
-        file = path / name
-        if not file.is_file():
-            found.append(f"{name} is missing")
-        elif file.stat().st_size != size:
-            found.append(f"{name} has {file.stat().st_size:,} bytes and had {size:,}")
-        elif _digest(file) != digest:
-            found.append(f"{name} has other bytes than were written")
-    return list(dict.fromkeys(text for part in distributed.gather(found) for text in part))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
-
-
-def newest(set_aside: bool = False) -> Path | None:
-    """The newest checkpoint that is whole. Damaged ones are named and passed over.
-
-    `set_aside`: and renamed. Only training does that: a reader may see one that is just being removed.
-    """
-    for _, path in reversed(steps()):
-        wrong = damage(path)
-        if not wrong:
-            return path
-        if not path.exists():  # removed meanwhile, for a newer one
-            return newest(set_aside)
-        if not set_aside:
-            print(
-                f"WARNING: {path} is damaged: {'; '.join(wrong)}. The one before it is taken.",
-                flush=True,
-            )
-            continue
-        aside = FOLDER / f"damaged-{path.name}"
-        distributed.barrier()
-        if distributed.place()[0] == 0:
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
-            print(
-                f"WARNING: {path} is damaged: {'; '.join(wrong)}.\n"
-                f"         It is now {aside}, and the one before it is taken.",
-                flush=True,
-            )
-        distributed.barrier()
-    return None
-
-
-def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]]]:
+def resume(engine: Any, choice: str | None, stream: Stream) -> tuple[int, list[tuple[int, float]]]:
     """Loads a checkpoint ("latest" or a path); returns the number of steps that it has behind it, and the
     validation losses on the way, as (steps, loss).
 
     "latest" without any checkpoint starts from the beginning, so that a queue may always pass it.
     Raises RunError for a path that holds no checkpoint, or a damaged one, or one of another run: changed
-    data, or a changed key that makes a new run.
+    data, or a changed key that makes a new run, or another base, by the logits; and where rows would be left out.
     """
     if choice is None or (choice == "latest" and not steps()):
         return 0, []
@@ -325,13 +262,15 @@ def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]
             where=lock.LOCK,
         )
     state = json.loads((path / "state.json").read_text("utf-8"))
+    _no_gap(path, state, stream)
     shards.load(engine, path, same_layout=state["layout"] == shards.layout(engine))
     for name, value in state["loss_scale"].items():
         if hasattr(_scaler(engine), name):
             setattr(_scaler(engine), name, value)
     engine.global_steps = state["step"]
+    _prove(engine, path)
     _set_aside(after=state["step"])
-    losses = [(step, loss) for step, loss in state.get("validation_losses", [])]
+    losses = [(step, loss) for step, loss in state["validation_losses"]]
     if losses and lock.validation(path) != lock.validation():
         if distributed.place()[0] == 0:
             print("The validation data changed: earlier losses don't count any more.", flush=True)
@@ -339,19 +278,42 @@ def resume(engine: Any, choice: str | None) -> tuple[int, list[tuple[int, float]
     return state["step"], losses
 
 
-def find(choice: str) -> Path:
-    """The checkpoint that a path means: seen from the run directory or from where launch.sh was called,
-    or a name in checkpoints/. Raises RunError if there is none, or it is damaged.
+def _no_gap(path: Path, state: dict[str, Any], stream: Stream) -> None:
+    """Raises RunError if the last step was short, as the epochs ended there, and they don't any more."""
+    step, taken = state["step"], state["sequences"]
+    gap = stream.seen(step) - taken
+    if gap > 0:
+        raise RunError(
+            "short-step",
+            f"step {step} took the last {taken - stream.seen(step - 1)} sequences of its run; in the longer "
+            f"one it takes {stream.global_batch_size}, and going on from here would leave {gap} out",
+            f"go on from a checkpoint before step {step}: bash launch.sh --resume PATH",
+            "train the longer run anew: bash launch.sh --start-over",
+            "or leave train.num_epochs as it was",
+            where=str(path),
+        )
+
+
+def _prove(engine: Any, path: Path) -> None:
+    """Raises RunError if the model answers otherwise than it did when it was saved.
+
+    The checkpoint holds what is trained alone: a base that was changed since then shows itself here.
     """
-    called_from = os.environ.get("OLDPWD", ".")  # launch.sh changes to its own folder
-    places = [Path(choice), FOLDER / choice, Path(called_from, choice)]
-    path = next((p for p in places if (p / "state.json").is_file()), None)
-    others = "the complete ones: " + (", ".join(str(p) for _, p in steps()) or "none yet")
-    if path is None:
-        raise RunError("no-checkpoint", f"{choice} is no complete checkpoint", others)
-    if wrong := damage(path):
-        raise RunError("damaged-checkpoint", "; ".join(wrong), others, where=choice)
-    return path
+    rows = json.loads((path / "probe.json").read_text("utf-8"))
+    then = safetensors.torch.load_file(path / "probe.safetensors")
+    now = safetensors.torch.load(_last_logits(engine, rows))
+    scale = max((logits.abs().max().item() for logits in then.values()), default=1.0)
+    differences = [(now[name] - then[name]).abs().max().item() / scale for name in then]
+    tolerance = 1e-3 if lock.plan().get("model.dtype") == "float32" else 0.1
+    if any(not difference < tolerance for difference in differences):
+        raise RunError(
+            "logits-differ",
+            f"with the weights of {path} the model answers otherwise than when they were saved (by "
+            f"{max(differences):.1g} of the logits' scale): its base is another one",
+            "put the base model back that the run was trained on",
+            "or train anew: bash launch.sh --start-over",
+            where=str(path),
+        )
 
 
 def _set_aside(after: int) -> None:
@@ -361,13 +323,3 @@ def _set_aside(after: int) -> None:
     if later and torch.distributed.get_rank() == 0:
         print(f"Later checkpoints were moved to {shelve(later)}/.", flush=True)
     distributed.barrier()
-
-
-def shelve(paths: Iterable[Path]) -> Path:
-    """Moves what is no longer wanted, by its path, below a new folder previous/N; returns that."""
-    taken = [int(p.name) for p in Path("previous").glob("*") if p.name.isdecimal()]
-    shelf = Path("previous", str(1 + max(taken, default=0)))
-    for path in paths:
-        (shelf / path).parent.mkdir(parents=True, exist_ok=True)
-        path.rename(shelf / path)
-    return shelf

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from . import checkpoint, distributed, exported, names, rope, shards, validation
+from . import distributed, exported, names, rope, shards, stored, validation
 from .errors import RunError, run
 from .quantized import keep_layout
 from .tokens import read_template
@@ -216,10 +216,10 @@ def _merged(
 
 def locate(choice: str) -> Path:
     """The folder of a checkpoint: "latest", "best" (by validation loss) or a path."""
-    best = validation.best(path for _, path in checkpoint.steps()) if choice == "best" else None
+    best = validation.best(path for _, path in stored.steps()) if choice == "best" else None
     if best is not None:
-        return checkpoint.find(str(best))
-    path = checkpoint.find(choice) if choice not in ("latest", "best") else checkpoint.newest()
+        return stored.find(str(best))
+    path = stored.find(choice) if choice not in ("latest", "best") else stored.newest()
     if path is None:
         raise RunError("no-checkpoint", "there is no checkpoint yet", "train first: bash launch.sh")
     if choice == "best":

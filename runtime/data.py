@@ -5,7 +5,7 @@ each sample and attention stays inside it.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from .errors import RunError
 from .ledger import Ledger
 from .packing import Sequences
 from .reading import Source
-from .sample_set import Samples, num_supervised
+from .sample_set import Samples
 from .tokenizing import Settings
 from .tokens import Sample, read_template
 
@@ -111,9 +111,9 @@ def _without(samples: Samples, others: Samples, counts: Sequence[Ledger]) -> Sam
     for number, count in enumerate(counts):
         own = samples.source == number
         gone, left = np.flatnonzero(own & leaked), samples.lengths[own & ~leaked]
-        for sample in (samples[int(place)] for place in gone):
-            count.drop("also in the training data", sample.row)
-            count.supervised_tokens -= num_supervised(sample)
+        for place in gone:
+            count.drop("also in the training data", samples[int(place)].row)
+        count.supervised_tokens = int(samples.supervised[own & ~leaked].sum())
         count.samples, count.tokens = len(left), int(left.sum())
         count.longest = int(left.max(initial=0))
     return samples.take(np.flatnonzero(~leaked))
@@ -242,7 +242,8 @@ def grouped(
 class Step:
     """This rank's micro-batches of an optimizer step, and the counts over all ranks.
 
-    `num_pairs`: of two tokens of a sample, which is what attention computes on.
+    `num_pairs`: of two tokens of a sample, which is what attention computes on. `rows`: where they all come
+    from (`file:line`).
     """
 
     micro_batches: list[Batch]
@@ -251,6 +252,16 @@ class Step:
     num_pairs: int
     num_samples: int
     epoch: float
+    rows: Callable[[], list[str]] = list
+
+
+MANY = 16  # rows that a message names
+
+
+def listed(rows: Sequence[str]) -> str:
+    """Rows in a message, the first of them if they are many."""
+    more = f" and {len(rows) - MANY} more" if len(rows) > MANY else ""
+    return ", ".join(rows[:MANY]) + more
 
 
 @dataclass(frozen=True)
@@ -281,32 +292,43 @@ class Stream:
         """Which micro-batch of a step this rank takes as its `number`th."""
         return self.rank + number * self.world_size
 
-    def sequence(self, cursor: int) -> list[Sample]:
-        """The samples of the sequence at a place in the stream."""
+    def seen(self, steps: int) -> int:
+        """How many sequences so many steps take."""
+        taken = steps * self.global_batch_size
+        return taken if self.end is None else min(taken, self.end)
+
+    def sequence(self, cursor: int) -> np.ndarray:
+        """The numbers of the samples in the sequence at a place in the stream."""
         epoch, place = divmod(cursor, len(self.sequences))
         if self.group_by_length:
             order = grouped(self.seed, epoch, self.sequences, self.samples, self.global_batch_size)
         else:
             order = shuffled(self.seed, epoch, len(self.sequences))
-        return [self.samples[number] for number in self.sequences[order[place]]]
+        return self.sequences[order[place]]
+
+    def numbers(self, step: int, turn: int | None = None) -> np.ndarray:
+        """The numbers of the samples of a step, or of one of its micro-batches."""
+        cursors = range(self.seen(step), self.seen(step + 1))
+        if turn is not None:
+            size = self.micro_batch_size
+            cursors = cursors[turn * size : (turn + 1) * size]
+        return np.concatenate([np.empty(0, np.int64), *(self.sequence(c) for c in cursors)])
+
+    def rows(self, step: int, turn: int | None = None) -> list[str]:
+        """Where the samples of a step come from (`file:line`), or those of one of its micro-batches."""
+        return list(dict.fromkeys(self.samples[int(n)].row for n in self.numbers(step, turn)))
 
     def step(self, number: int) -> Step:
         """Step `number`, from 0. Ranks take micro-batches in turn."""
-        first = number * self.global_batch_size
-        last = first + self.global_batch_size
-        cursors = range(first, last if self.end is None else min(last, self.end))
-        sequences = [self.sequence(cursor) for cursor in cursors]
-        everything = [sample for sequence in sequences for sample in sequence]
-        size = self.micro_batch_size
-        turns = map(self.turn, range(self.gradient_accumulation_steps))
+        everything = self.numbers(number)
+        lengths = self.samples.lengths[everything].astype(np.int64)
+        mine = [self.numbers(number, self.turn(n)) for n in range(self.gradient_accumulation_steps)]
         return Step(
-            [
-                batch([s for seq in sequences[t * size : (t + 1) * size] for s in seq], self.device)
-                for t in turns
-            ],
-            sum(num_supervised(sample) for sample in everything),
-            sum(len(sample.ids) for sample in everything),
-            sum(len(sample.ids) ** 2 for sample in everything),
+            [batch([self.samples[int(n)] for n in each], self.device) for each in mine],
+            int(self.samples.supervised[everything].sum()),
+            int(lengths.sum()),
+            int((lengths**2).sum()),
             len(everything),
-            cursors.stop / len(self.sequences),
+            self.seen(number + 1) / len(self.sequences),
+            lambda: self.rows(number),
         )

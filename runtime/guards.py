@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from . import clock, distributed, lock, stop
-from .data import Stream
+from .data import Stream, listed
 from .errors import RunError
 from .metrics import Log, say
 
@@ -23,23 +23,6 @@ from .metrics import Log, say
 HUNG_AFTER = 900.0
 # A loss is a spike if it is so many standard deviations above the mean of the last steps.
 SPIKE, WINDOW, WARM = 6.0, 50, 10
-MANY = 16  # rows that a message names; metrics.jsonl has them all
-
-
-def rows(stream: Stream, step: int, turn: int | None = None) -> list[str]:
-    """Where the rows of a step come from (`file:line`), or those of one of its micro-batches."""
-    size, first = stream.micro_batch_size, step * stream.global_batch_size
-    cursors = range(first, first + stream.global_batch_size)
-    if turn is not None:
-        cursors = cursors[turn * size : (turn + 1) * size]
-    end = math.inf if stream.end is None else stream.end
-    found = [sample.row for c in cursors if c < end for sample in stream.sequence(c)]
-    return list(dict.fromkeys(found))
-
-
-def _name(found: list[str]) -> str:
-    more = f" and {len(found) - MANY} more" if len(found) > MANY else ""
-    return ", ".join(found[:MANY]) + more
 
 
 class Guard:
@@ -77,12 +60,12 @@ class Guard:
 
     def _not_finite(self, step: int, losses: torch.Tensor) -> None:
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
-        mine = rows(self.stream, step, self.stream.turn(bad[0])) if bad else []
+        mine = self.stream.rows(step, self.stream.turn(bad[0])) if bad else []
         found = [row for part in distributed.gather(mine) for row in part]
         raise RunError(
             "loss-not-finite",
             f"the loss of step {step + 1} is no finite number; the rows of its micro-batch: "
-            f"{_name(found)}. The weights are still those of step {step}",
+            f"{listed(found)}. The weights are still those of step {step}",
             "look at these rows for what no other row has",
             "lower optim.learning_rate, or raise optim.warmup_steps, if the loss rose before",
             'train anew with model.dtype = "bfloat16" or "float32" if it is float16',
@@ -100,11 +83,11 @@ class Guard:
             mean, deviation = statistics.fmean(self.recent), statistics.pstdev(self.recent)
             highest = max(mean + SPIKE * deviation, 1.2 * mean)
             if loss > highest:
-                found = rows(self.stream, step)
+                found = self.stream.rows(step)
                 self.log.write(step=step + 1, loss_spike=loss, mean_before=mean, rows=found)
                 if self.log.writes:
                     say(
-                        f"Step {step + 1}: the loss jumped to {loss:.4f} from {mean:.4f} ({_name(found)})"
+                        f"Step {step + 1}: the loss jumped to {loss:.4f} from {mean:.4f} ({listed(found)})"
                     )
                 loss = highest
         self.recent.append(loss)
@@ -127,7 +110,7 @@ class Guard:
         rank, _ = distributed.place()
         text = (
             f"rank {rank}: nothing has moved for {quiet:,.0f} s, before the end of step {self.step + 1} "
-            f"({_name(rows(self.stream, self.step))}).\nWhere each thread stands:"
+            f"({listed(self.stream.rows(self.step))}).\nWhere each thread stands:"
         )
         with Path("logs", f"hung-rank-{rank}.txt").open("a", encoding="utf-8") as file:
             for target in (file, sys.stderr):

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from . import checkpoint, distributed, guards, lock, models, stop, trackers
+from . import distributed, guards, lock, models, stop, stored, trackers
 from .errors import EXIT_ERROR, RunError
 
 # Held by the start that trains. NFS grants such a lock only on what is opened for writing (flock(2)).
@@ -51,10 +51,10 @@ def prepare(chosen: argparse.Namespace) -> None:
     if _rank() != 0:
         return
     _alone()
-    written = [path for path in (checkpoint.FOLDER, Path("logs")) if path.exists()]
+    written = [path for path in (stored.FOLDER, Path("logs")) if path.exists()]
     if chosen.start_over and written:
-        print(f"The earlier start was moved to {checkpoint.shelve(written)}/.", flush=True)
-    elif not chosen.resume and checkpoint.steps():
+        print(f"The earlier start was moved to {stored.shelve(written)}/.", flush=True)
+    elif not chosen.resume and stored.steps():
         raise RunError(
             "already-started",
             "checkpoints/ holds checkpoints of an earlier start of this run",
@@ -81,6 +81,17 @@ def _alone() -> None:
         "wait for it, or stop it",
         where=str(Path.cwd()),
     )
+
+
+def check_warmup(warmup_steps: int, total_steps: int) -> None:
+    """Raises RunError if the run ends before its learning rate is what was asked for."""
+    if warmup_steps >= total_steps:
+        raise RunError(
+            "warmup-too-long",
+            f"the run has {total_steps} steps, and {warmup_steps} of them are to warm up",
+            f"set optim.warmup_steps to less than {total_steps}, or optim.warmup_ratio",
+            "or raise train.num_epochs",
+        )
 
 
 def run(main: Callable[[argparse.Namespace], None]) -> None:

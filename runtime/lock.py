@@ -100,11 +100,12 @@ def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
     copied = {name: then for name, then in lock["files"].items() if name.startswith("data/")}
     referred = {e["file"]: e["sha256"] for e in lock["facts"]["data"] if not e["copied"]}
     for name, then in {**copied, **referred}.items():
-        if sha256(folder / name) != then:
-            yield f"{name} changed since the run was compiled"
+        if (now := sha256(folder / name)) != then:
+            yield f"{name} {'changed since the run was compiled' if now else 'is not there'}"
     model = lock["facts"]["model"]
-    if model.get("folder") and model_sha256(folder / model["folder"]) != model["sha256"]:
-        yield f"the base model in {model['folder']} is another one"
+    if model.get("folder") and (found := model_sha256(folder / model["folder"])) != model["sha256"]:
+        what = "another one" if found else "not there"
+        yield f"the base model in {model['folder']} is {what}"
     vendored = "ftc/runtime/lock.py" in lock["files"]  # then an edit of it is named as such
     if not vendored and tree_sha256(Path(__file__).parent) != lock["runtime"]["sha256"]:
         yield f"the installed ftc.runtime is not the one it was compiled with ({lock['runtime']['version']})"
@@ -117,13 +118,13 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     """
     now, then = (json.loads(content(place)) for place in (folder, checkpoint))
     found = []
-    for key in sorted(now["plan"].keys() | then["plan"].keys()):
+    for key in sorted((now["plan"].keys() | then["plan"].keys()) - {"model.folder"}):  # see below
         entries = [lock["plan"].get(key, {"value": None, "changes": ""}) for lock in (then, now)]
         values = [entry["value"] for entry in entries]
         if values[0] != values[1] and "new run" in {entry["changes"] for entry in entries}:
             found.append(f"{key} was {values[0]!r} and is {values[1]!r}")
     rows = [
-        [(d["file"], d["sha256"]) for d in lock["facts"]["data"] if d["group"] == "train"]
+        [d["sha256"] for d in lock["facts"]["data"] if d["group"] == "train"]
         for lock in (then, now)
     ]
     if rows[0] != rows[1]:

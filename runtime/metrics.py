@@ -13,8 +13,8 @@ import torch
 from deepspeed.runtime.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from . import checkpoint, clock, flops, lock
-from .data import Step
+from . import clock, flops, lock, stored
+from .data import Step, listed
 from .errors import RunError
 from .validation import Losses, lowest
 
@@ -69,8 +69,10 @@ class Log:
             raise RunError(
                 "gradient-not-finite",
                 f"the loss of step {step + 1} is {loss:.4f}, and its gradient is no finite number: the "
-                f"weights are harmed. They were not saved; the newest checkpoint is {_newest()}",
-                "lower optim.learning_rate, or set a smaller optim.max_grad_norm",
+                f"weights are harmed. They were not saved; the newest checkpoint is {_newest()}. The step's "
+                f"rows: {listed(batch.rows())}",
+                "look at these rows for what no other row has",
+                "lower optim.learning_rate",
                 "then go on from the newest checkpoint: bash launch.sh --resume latest",
                 where=f"step {step + 1}",
             )
@@ -189,7 +191,7 @@ def _peak_memory() -> int:
 
 
 def _newest() -> str:
-    found = [str(path) for _, path in checkpoint.steps()]
+    found = [str(path) for _, path in stored.steps()]
     return found[-1] if found else "none"
 
 
@@ -213,7 +215,11 @@ def _stays(line: bytes, after: int) -> bool:
 
 
 def _keep_grad_norm(engine: Any) -> None:
-    """DeepSpeed keeps the norm before clipping at every ZeRO stage but 0 in float32; here it does."""
+    """DeepSpeed keeps the norm before clipping at every ZeRO stage but 0 in float32; here it does.
+
+    It has no norm there of what is not clipped: that is clipped to infinity, so that a gradient that is no
+    finite number is found.
+    """
 
     def clip() -> None:
         engine._global_grad_norm = clip_grad_norm_(
@@ -223,3 +229,5 @@ def _keep_grad_norm(engine: Any) -> None:
         )
 
     engine.clip_fp32_gradients = clip
+    limit = engine.gradient_clipping() or math.inf
+    engine.gradient_clipping = lambda: limit

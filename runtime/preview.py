@@ -86,7 +86,10 @@ def preview(folder: Path, number: int) -> Preview:
         plan["summary"].replace("\n", " "),
         counts,
         [(sample, spell(tokenizer, sample)) for sample in shown],
-        [stream.sequence(cursor) for cursor in range(min(SEQUENCES, len(sequences)))],
+        [
+            [samples[int(number)] for number in stream.sequence(cursor)]
+            for cursor in range(min(SEQUENCES, len(sequences)))
+        ],
         len(sequences),
         length,
         histogram(lengths),

@@ -10,15 +10,11 @@ from .ledger import place_now
 from .tokens import Sample
 
 
-def num_supervised(sample: Sample) -> int:
-    """How many tokens of the sample are predicted; the first one never is."""
-    return int(sample.loss[1:].sum())
-
-
 class Samples(Sequence[Sample]):
     """Samples of several sources, some of them perhaps more than once.
 
-    `lengths`, `digests` (see `tokenizing.digest`) and `source` (its number): one for each sample.
+    One for each sample: `lengths`, how many of its tokens are `supervised`, which is predicted,
+    `digests` (see `tokenizing.digest`) and `source` (its number).
     """
 
     def __init__(self, shelf: "_Shelf", numbers: np.ndarray | None = None) -> None:
@@ -26,6 +22,7 @@ class Samples(Sequence[Sample]):
         self.numbers = np.arange(len(shelf.lengths)) if numbers is None else numbers
         chosen = slice(None) if numbers is None else numbers  # all of them: no copies
         self.lengths = shelf.lengths[chosen]
+        self.supervised = shelf.supervised[chosen]
         self.digests = shelf.digests[chosen]
         self.source = shelf.source[chosen]
 
@@ -71,6 +68,9 @@ class _Shelf:
         self.source = np.repeat(numbers, [len(table) for table in tables])
         offsets = [np.asarray(batch["ids"].offsets) for batch in self.batches]
         self.lengths = self._joined([np.diff(each) for each in offsets], np.int32)
+        self.supervised = self._joined(
+            [np.asarray(b["supervised"]) for b in self.batches], np.int32
+        )
         self.digests = self._joined([np.asarray(b["digest"]) for b in self.batches], np.uint64)
 
     def _joined(self, arrays: list[np.ndarray], dtype: Any) -> np.ndarray:

@@ -81,9 +81,9 @@ class Run:
 
     def weights(self, tag: str = "latest"):
         """The trained weights of a checkpoint, by name."""
-        from ftc.runtime import checkpoint, shards
+        from ftc.runtime import shards, stored
 
-        found = checkpoint.steps(self.folder / "checkpoints")
+        found = stored.steps(self.folder / "checkpoints")
         return shards.whole(found[-1][1] if tag == "latest" else self.folder / tag)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,7 +40,8 @@ def place(tmp_path, monkeypatch):
 def save(step: int, keep: int = 1) -> None:
     from ftc.runtime import checkpoint
 
-    checkpoint.save(Engine(step), step, keep, probe=[])
+    stream = SimpleNamespace(samples=[], seen=lambda steps: steps)
+    checkpoint.save(Engine(step), step, keep, stream)
 
 
 CALLS = [(os, "fsync"), (Path, "rename"), (shutil, "rmtree"), (Path, "unlink"), (Path, "mkdir")]
@@ -71,12 +73,12 @@ def killed_at(point: int, step: int) -> bool:
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(place):
-    from ftc.runtime import checkpoint, shards
+    from ftc.runtime import shards, stored
 
     save(1)
     points, step = 0, 1
     while killed_at(points, step + 1):
-        found = checkpoint.newest()
+        found = stored.newest()
         assert found is not None, points
         newest = int(found.name[5:])
         assert newest in (step, step + 1), points
@@ -114,12 +116,12 @@ def test_what_fails_while_it_writes_leaves_the_last_good_one(place, monkeypatch)
 
 def test_what_is_moved_away_never_meets_what_was(tmp_path, monkeypatch):
     """Also where somebody deleted a folder of previous/ to make room."""
-    from ftc.runtime import checkpoint
+    from ftc.runtime import stored
 
     monkeypatch.chdir(tmp_path)
     for expected in ("1", "2", "3"):
         Path("checkpoints").mkdir()
-        assert checkpoint.shelve([Path("checkpoints")]) == Path("previous", expected)
+        assert stored.shelve([Path("checkpoints")]) == Path("previous", expected)
         if expected == "2":
             shutil.rmtree("previous/1")
 
@@ -157,15 +159,15 @@ def test_an_old_checkpoint_that_cannot_go_ends_no_training(place, monkeypatch, c
 
 def test_whoever_reads_moves_nothing(place, capsys):
     """Only training sets a damaged checkpoint aside: it may be one that is being removed."""
-    from ftc.runtime import checkpoint
+    from ftc.runtime import stored
 
     save(1, keep=2)
     save(2, keep=2)
     Path("checkpoints/step-000002/state.json").unlink()
-    assert checkpoint.newest() == Path("checkpoints/step-000001")
+    assert stored.newest() == Path("checkpoints/step-000001")
     assert "step-000002 is damaged: state.json is missing" in capsys.readouterr().out
     assert Path("checkpoints/step-000002").is_dir()
-    assert checkpoint.newest(set_aside=True) == Path("checkpoints/step-000001")
+    assert stored.newest(set_aside=True) == Path("checkpoints/step-000001")
     assert Path("checkpoints/damaged-step-000002").is_dir()
 
 

@@ -32,7 +32,7 @@ def test_every_fate_of_a_row_is_counted(tokenizer, capsys):
     }
     assert a["duplicates"] == 1 and b["duplicates"] == 1, "across sources, too"
     assert a["tokens"] + b["tokens"] == sum(len(sample.ids) for sample in samples)
-    assert a["supervised_tokens"] == sum(data.num_supervised(s) for s in samples[:3])
+    assert a["supervised_tokens"] == sum(tiny.num_supervised(s) for s in samples[:3])
     assert a["longest"] == max(len(sample.ids) for sample in samples[:3])
     assert "2 dropped, longer than 96 tokens: a.jsonl:3, a.jsonl:5" in capsys.readouterr().out
 
@@ -92,7 +92,7 @@ def test_rows_of_the_training_data_validate_nothing(tokenizer, capsys):
     assert (v["rows"], v["samples"], v["dropped"][reason]["rows"]) == (4, 2, 2)
     assert w["dropped"][reason] == {"rows": 1, "first": ["w.jsonl:1"]} and w["samples"] == 1
     assert v["tokens"] + w["tokens"] == held_out.lengths.sum()
-    assert v["supervised_tokens"] == sum(map(data.num_supervised, held_out[:2]))
+    assert v["supervised_tokens"] == sum(map(tiny.num_supervised, held_out[:2]))
     assert v["longest"] == held_out.lengths[:2].max()
     with pytest.raises(RunError, match=r"error\[no-samples\](.|\n)*are not trained on"):
         load("train.jsonl", apart_from=train)

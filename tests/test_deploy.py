@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT, environ
+from .specs import BASE, furnish, merged, render
 
 KEY = "a key with 'quotes'"
 
@@ -163,3 +164,22 @@ def test_a_server_without_its_key_does_not_start(tmp_path):
             text=True,
         )
         assert done.returncode != 0 and "LLAMA_API_KEY: holds the API key" in done.stderr
+
+
+def test_what_is_not_made_is_not_offered(tmp_path):
+    """Without a merged model there is nothing to serve; chat.py knows what convert.sh makes."""
+    furnish(tmp_path)
+    kinds = {
+        "both": ({}, "--adapter, --merged choose the model"),
+        "adapter": ({"export": {"merge": False}}, "export/adapter"),
+        "merged": ({"method": {"kind": "full"}}, "export/merged"),
+    }
+    for kind, (change, said) in kinds.items():
+        base = {k: v for k, v in BASE.items() if k != "method"} if kind == "merged" else BASE
+        files = render(merged(base, change), tmp_path)
+        assert ("deploy.sh" in files) == (kind != "adapter")
+        assert ("requirements-deploy.txt" in files) == (kind != "adapter")
+        assert (b"bash deploy.sh" in files["README.md"].content) == (kind != "adapter")
+        chat = files["chat.py"].content.decode()
+        assert said in chat
+        assert ("--adapter" in chat) == ("--merged" in chat) == (kind == "both")

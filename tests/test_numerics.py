@@ -262,7 +262,9 @@ def test_order_is_a_function_of_seed_and_step(world_size, micro):
         seen.append(ids)
     reference = data.Stream(samples, data.one_by_one(samples), 42, 0, 1, 4, 1, end=30)
     expected = [
-        sorted(reference.sequence(c)[0].ids[0] for c in range(4 * s, min(4 * s + 4, 30)))
+        sorted(
+            samples[int(reference.sequence(c)[0])].ids[0] for c in range(4 * s, min(4 * s + 4, 30))
+        )
         for s in range(8)
     ]
     assert seen == expected

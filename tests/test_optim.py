@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from .conftest import Run
+from .emitted import begin
 from .specs import BASE, merged, render
 
 FULL = {"method.kind": '"full"', "method.rank": None, "method.dropout": None}
@@ -129,3 +130,13 @@ def test_a_run_is_what_it_says(compiled):
     text = (run.folder / "train.py").read_text()
     assert "from bitsandbytes.optim import Lion32bit" in text
     assert "bitsandbytes==" in (run.folder / "requirements.txt").read_text()
+
+
+def test_a_warm_up_that_takes_the_whole_run_is_told_before_it(compiled, monkeypatch):
+    """Of a run of epochs, whose steps are known when its rows are packed."""
+    from ftc.runtime.errors import RunError
+
+    length = {"train.max_steps": None, "train.num_epochs": "2"}
+    run = compiled(**length, **{"optim.warmup_ratio": None, "optim.warmup_steps": "100"})
+    with pytest.raises(RunError, match="and 100 of them are to warm up"):
+        begin(run, monkeypatch)

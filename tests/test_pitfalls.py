@@ -42,7 +42,7 @@ def test_a_row_that_teaches_nothing_is_dropped_and_counted(compiled, monkeypatch
     held = begin(run, monkeypatch)
     (ledger,) = json.loads((run.folder / "logs/data.json").read_text())
     assert ledger["dropped"]["no token carries loss"]["first"] == ["data/rows.jsonl:41"]
-    assert all(data.num_supervised(sample) for sample in held.train_set)
+    assert all(tiny.num_supervised(sample) for sample in held.train_set)
 
 
 class Unigram(torch.nn.Module):
@@ -138,7 +138,7 @@ def test_the_planned_steps_are_those_that_run(compiled, monkeypatch):
             assert len({part.num_supervised for part in parts}) == 1 and parts[0].num_tokens
             planned += parts[0].num_supervised
             learnt += sum(len(batch.targets) for part in parts for batch in part.micro_batches)
-        assert planned == learnt == 3 * sum(map(data.num_supervised, held.train_set))
+        assert planned == learnt == 3 * sum(map(tiny.num_supervised, held.train_set))
         assert ranks[0].step(held.total_steps).num_tokens == 0
 
 

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.executed
 
 
 # The learning rate is a function of the length of the run, unless it is constant.
+TEN = {"data.train.max_samples": "10"}
 CONSTANT = {"optim.lr_scheduler": '"constant"', "optim.warmup_ratio": "0.0"}
 
 
@@ -68,7 +69,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(trained):
 @pytest.mark.parametrize("harm", [flip, cut, remove])
 def test_every_damage_is_seen(tmp_path, monkeypatch, harm, name):
     """The digests cover each file, digests.json itself by being JSON with a digest that fits."""
-    from ftc.runtime import checkpoint
+    from ftc.runtime import checkpoint, stored
 
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "checkpoints/step-000001"
@@ -76,10 +77,10 @@ def test_every_damage_is_seen(tmp_path, monkeypatch, harm, name):
     files = {"state.json": b"{}" * 9, "optimizer-00000-000.safetensors": bytes(range(99))}
     digests = {file: checkpoint._write(folder / file, content) for file, content in files.items()}
     checkpoint._write(folder / "digests.json", json.dumps(digests).encode())
-    assert checkpoint.newest() is not None
+    assert stored.newest() is not None
     harm(folder / name)
-    assert checkpoint.damage(folder)
-    assert checkpoint.newest() is None
+    assert stored.damage(folder)
+    assert stored.newest() is None
 
 
 @pytest.mark.slow
@@ -152,6 +153,66 @@ def test_another_number_of_processes_goes_on(compiled, method, stage):
     assert run.losses() == pytest.approx(whole.losses(), rel=1e-5)
     tokens = [[r["tokens"] for r in each.records() if "loss" in r] for each in (run, whole)]
     assert tokens[0] == tokens[1] and len(tokens[0]) == 6
+
+
+@pytest.mark.slow
+def test_a_longer_run_leaves_no_row_out(compiled):
+    """10 rows, 4 a step: the third step of an epoch is short, unless another epoch follows."""
+    keys = {"data.packing": "false", "train.max_steps": None, "train.global_batch_size": "4"}
+    keys |= {"train.save_every": "1", "train.keep_checkpoints": "9", **CONSTANT, **TEN}
+    whole = compiled("whole", **keys, **{"train.num_epochs": "2"})
+    whole.launch()
+    run = compiled("run", **keys, **{"train.num_epochs": "1"})
+    run.launch()
+    assert [r["samples"] for r in run.records() if "loss" in r] == [4, 4, 2]
+    run = compiled("run", **keys, **{"train.num_epochs": "2"})
+    done = run.launch("--resume", "latest", check=False)
+    assert done.returncode == 2
+    assert "step-000003: error[short-step]: step 3 took the last 2 sequences" in done.stderr
+    run.launch("--resume", "step-000002")
+    assert equal(run.weights(), whole.weights()) and run.losses() == whole.losses()
+
+
+@pytest.mark.slow
+def test_another_base_of_the_same_size_is_found_out(compiled, tmp_path, tiny_model):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_model, tmp_path / "mine")
+    run = compiled(**{"model.base": '"mine"', "train.max_steps": "2"})
+    run.launch()
+    weights = load_file(tmp_path / "mine/model.safetensors")
+    weights["model.norm.weight"] *= 1.1
+    save_file(weights, tmp_path / "mine/model.safetensors", {"format": "pt"})
+    run = compiled(**{"model.base": '"mine"', "train.max_steps": "4"})
+    done = run.launch("--resume", "latest", check=False)
+    assert done.returncode == 2
+    assert "step-000002: error[logits-differ]: with the weights of" in done.stderr
+
+
+def test_a_run_may_be_moved(tmp_path, monkeypatch):
+    """Data and base are told by their content; what is not there is not called changed."""
+    from ftc.runtime import lock
+
+    def put(folder, base, file, digest):
+        facts = {
+            "data": [{"group": "train", "file": file, "sha256": digest, "copied": False}],
+            "model": {"folder": base, "sha256": "m"},
+        }
+        plan = {"model.folder": {"value": base, "changes": "new run"}}
+        text = {"plan": plan, "facts": facts, "files": {}, "runtime": {"sha256": "", "version": ""}}
+        folder.mkdir()
+        (folder / "ftc.lock").write_text(json.dumps(text))
+        return folder
+
+    then = put(tmp_path / "then", "../tiny", "../rows.jsonl", "d")
+    now = put(tmp_path / "now", "../../tiny", "../../rows.jsonl", "d")
+    assert lock.differences(then, now) == []
+    other = put(tmp_path / "other", "../../tiny", "../../rows.jsonl", "e")
+    assert lock.differences(then, other) == ["the training data is other data"]
+    assert lock.drift(now)[:2] == [
+        "../../rows.jsonl is not there",
+        "the base model in ../../tiny is not there",
+    ]
 
 
 def test_losses_of_other_validation_data_are_forgotten(compiled, tmp_path):

@@ -57,7 +57,7 @@ def test_grouping_by_length_keeps_each_sample_once_and_lengths_together():
     orders = {}
     for grouped in (False, True):
         stream = data.Stream(samples, sequences, 1, 0, 1, 2, 4, group_by_length=grouped)
-        lengths = [len(stream.sequence(cursor)[0].ids) for cursor in range(2002)]
+        lengths = [len(samples[int(stream.sequence(cursor)[0])].ids) for cursor in range(2002)]
         assert sorted(lengths[:1001]) == sorted(lengths[1001:]) == sorted(samples.lengths.tolist())
         assert lengths[:1001] != lengths[1001:], "each epoch has an order of its own"
         orders[grouped] = lengths[:1000]

@@ -247,8 +247,10 @@ def test_the_named_row_is_the_one(compiled):
     assert "the rows of its micro-batch: data/rows.jsonl:17. The weights" in done.stderr
 
 
-def test_a_gradient_that_is_no_number_stops_before_it_is_saved(compiled):
-    run = compiled(**{"train.save_every": "1"})
+@pytest.mark.parametrize("limit", ["1.0", pytest.param("0.0", marks=pytest.mark.slow)])
+def test_a_gradient_that_is_no_number_stops_before_it_is_saved(compiled, limit):
+    """Whether it is clipped or not."""
+    run = compiled(**{"train.save_every": "1", "optim.max_grad_norm": limit})
     edit(
         run,
         "            guard.check(",
@@ -257,6 +259,7 @@ def test_a_gradient_that_is_no_number_stops_before_it_is_saved(compiled):
     done = run.launch(check=False)
     assert done.returncode == 2
     assert "step 3: error[gradient-not-finite]" in done.stderr
+    assert "The step's rows: data/rows.jsonl:" in done.stderr
     assert "checkpoints/step-000002" in done.stderr
     assert not (run.folder / "checkpoints/step-000003").exists()
 

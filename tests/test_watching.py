@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from . import tiny
+
 
 def test_a_run_stagnates_when_no_lower_loss_came() -> None:
     from ftc.runtime.validation import stagnates
@@ -157,7 +159,8 @@ def guard(tmp_path, monkeypatch):
     from ftc.runtime.tokens import Sample
 
     monkeypatch.chdir(tmp_path)
-    samples = [Sample(np.arange(4), np.ones(4, bool), f"a.jsonl:{n}") for n in range(3)]
+    made = [Sample(np.arange(4), np.ones(4, bool), f"a.jsonl:{n}") for n in range(3)]
+    samples = tiny.in_memory(made)
     sequences = data.one_by_one(samples)
     stream = data.Stream(samples, sequences, 1, 0, 1, 2, 1, device="cuda:0")
     records = []

@@ -54,6 +54,11 @@ def write_rows(path: Path, count: int = 40, seed: int = 0) -> None:
     path.write_text("".join(lines), "utf-8")
 
 
+def num_supervised(sample: Any) -> int:
+    """How many tokens of a sample are predicted: the first never is."""
+    return int(sample.loss[1:].sum())
+
+
 def in_memory(samples: list) -> Any:
     """Samples that were made otherwise than by reading, as those of one source."""
     import pyarrow as pa

@@ -60,7 +60,7 @@ EVAL_EVERY = 50  # spec
 
 def learning_rate(step, total_steps):
     """Linear warm-up over WARMUP_STEPS steps, then a straight line from LEARNING_RATE to zero."""
-    warmup_steps = min(WARMUP_STEPS, total_steps)
+    warmup_steps = WARMUP_STEPS
     if step < warmup_steps:
         return LEARNING_RATE * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
@@ -83,8 +83,8 @@ def logits(model, batch):
 
 
 def losses(model, batch):
-    """The loss of each of those tokens, in nats, (K,). Told the targets, the head gives it at once."""
-    with fused.targets(batch.targets):
+    """The loss of each of those tokens, in nats, (K,)."""
+    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
         return logits(model, batch)
 
 
@@ -130,12 +130,13 @@ def main(options):
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
+    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, validation_losses = checkpoint.resume(engine, options.resume)
+    first_step, validation_losses = checkpoint.resume(engine, options.resume, stream)
     log = metrics.start(engine, total_steps, first_step, LOG_EVERY, options.allow_drift)
     guard = guards.start(engine, stream, log)
 
@@ -176,7 +177,7 @@ def main(options):
                 engine,
                 step + 1,
                 KEEP_CHECKPOINTS,
-                probe=train_set,
+                stream,
                 validation_losses=validation_losses,
             )
         if stopping:

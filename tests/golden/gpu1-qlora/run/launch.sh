@@ -3,7 +3,7 @@
 #
 # Trains on 1 x RTX4090-24G of this machine. Checkpoints go to checkpoints/, metrics and samples to logs/.
 #   bash launch.sh                     start
-#   bash launch.sh --resume latest     go on after a stop, bit for bit
+#   bash launch.sh --resume latest     go on after a stop
 #   bash launch.sh --start-over        train anew; what is there is moved to previous/
 # SIGTERM or SIGUSR1 (Slurm: --signal=USR1@300) ends it after the current step, saved, with exit code 75.
 set -euo pipefail

@@ -98,8 +98,8 @@ def logits(model, batch):
 
 
 def losses(model, batch):
-    """The loss of each of those tokens, in nats, (K,). Told the targets, the head gives it at once."""
-    with fused.targets(batch.targets):
+    """The loss of each of those tokens, in nats, (K,)."""
+    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
         return logits(model, batch)
 
 
@@ -164,12 +164,13 @@ def main(options):
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
+    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, _ = checkpoint.resume(engine, options.resume)
+    first_step, _ = checkpoint.resume(engine, options.resume, stream)
     log = metrics.start(
         engine,
         total_steps,
@@ -211,7 +212,7 @@ def main(options):
             samples.write(engine.module, tokenizer, PROMPTS, SYSTEM, MAX_NEW_TOKENS, step + 1)
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, probe=train_set)
+            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream)
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 

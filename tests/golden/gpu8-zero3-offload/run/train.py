@@ -92,8 +92,8 @@ def logits(model, batch):
 
 
 def losses(model, batch):
-    """The loss of each of those tokens, in nats, (K,). Told the targets, the head gives it at once."""
-    with fused.targets(batch.targets):
+    """The loss of each of those tokens, in nats, (K,)."""
+    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
         return logits(model, batch)
 
 
@@ -151,12 +151,13 @@ def main(options):
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
+    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, validation_losses = checkpoint.resume(engine, options.resume)
+    first_step, validation_losses = checkpoint.resume(engine, options.resume, stream)
     log = metrics.start(
         engine,
         total_steps,
@@ -204,7 +205,7 @@ def main(options):
                 engine,
                 step + 1,
                 KEEP_CHECKPOINTS,
-                probe=train_set,
+                stream,
                 validation_losses=validation_losses,
             )
         if stopping:

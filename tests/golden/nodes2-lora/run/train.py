@@ -87,8 +87,8 @@ def logits(model, batch):
 
 
 def losses(model, batch):
-    """The loss of each of those tokens, in nats, (K,). Told the targets, the head gives it at once."""
-    with fused.targets(batch.targets):
+    """The loss of each of those tokens, in nats, (K,)."""
+    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
         return logits(model, batch)
 
 
@@ -144,12 +144,13 @@ def main(options):
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
+    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, _ = checkpoint.resume(engine, options.resume)
+    first_step, _ = checkpoint.resume(engine, options.resume, stream)
     log = metrics.start(
         engine,
         total_steps,
@@ -187,7 +188,7 @@ def main(options):
         last = step + 1 == total_steps
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, probe=train_set)
+            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream)
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 

@@ -77,8 +77,8 @@ def logits(model, batch):
 
 
 def losses(model, batch):
-    """The loss of each of those tokens, in nats, (K,). Told the targets, the head gives it at once."""
-    with fused.targets(batch.targets):
+    """The loss of each of those tokens, in nats, (K,)."""
+    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
         return logits(model, batch)
 
 
@@ -138,7 +138,7 @@ def main(options):
     )
     # Samples that share a row must not see each other: shown on two of them before training.
     evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, _ = checkpoint.resume(engine, options.resume)
+    first_step, _ = checkpoint.resume(engine, options.resume, stream)
     log = metrics.start(
         engine,
         total_steps,
@@ -176,7 +176,7 @@ def main(options):
         last = step + 1 == total_steps
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, probe=train_set)
+            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream)
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 

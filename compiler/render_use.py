@@ -1,0 +1,71 @@
+"""What a plan says of its use: the words and variants of README.md, chat.py and deploy.sh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import quote
+from .plan import Plan, Value
+
+
+def chatting(plan: Plan) -> dict[str, Any]:
+    """What chat.py can talk to besides the base: the adapter, a merged model, or either of them."""
+    merged = not plan.method.lora or plan.export.merge.value
+    both = plan.method.lora and merged
+    of_base, else_none = "", ""
+    if both:
+        of_base = "None if use_merged else "
+    elif merged:
+        else_none = " if options.base else None"
+    return {
+        "merged": merged,
+        "both": both,
+        "only_merged": not plan.method.lora,
+        "only_adapter": not merged,
+        "choices": "--base, --adapter, --merged choose the model"
+        if both
+        else "--base: with the model before training",
+        "trained_model": "export/merged" if merged else "export/adapter",
+        "of_base": of_base,
+        "else_none": else_none,
+    }
+
+
+def serving(plan: Plan) -> dict[str, Any]:
+    """What lmdeploy is told beyond the plan's own values."""
+    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
+    key = plan.deploy.api_key_env
+    return {
+        # lmdeploy has no float32.
+        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
+        "backend_flags": ["--model-format hf", "--communicator nccl"]
+        if turbomind
+        else ["--device cuda"],
+        "api_key_env": f'"{quote.name(key)}"' if key else "",
+    }
+
+
+def numbers(plan: Plan) -> list[dict[str, str]]:
+    """The rows of the README's table."""
+    wanted: list[tuple[str, Value[Any] | None]] = [
+        ("base model", plan.model.base),
+        ("method", plan.method.kind),
+        ("dtype", plan.model.dtype),
+        ("attention", plan.model.attention),
+        ("chat template", plan.model.chat_template),
+        ("longest sequence", plan.model.max_seq_length),
+        ("sequences a step", plan.batch.global_batch_size),
+        ("processes", plan.batch.world_size),
+        ("accumulated micro-batches", plan.batch.gradient_accumulation_steps),
+        ("ZeRO stage", plan.parallel.zero_stage),
+        ("processes that share a sequence", plan.parallel.sequence_parallel_size),
+        ("epochs", plan.train.num_epochs),
+        ("steps", plan.train.max_steps),
+        ("peak learning rate", plan.optim.learning_rate),
+        ("seed", plan.seed),
+    ]
+    return [
+        {"label": label, "value": quote.comment(v.value), "origin": quote.origin(v)}
+        for label, v in wanted
+        if v is not None
+    ]
