@@ -54,4 +54,4 @@ docs: setup
 	ruff format --quiet docs && python docs/readme.py && python -m docs.reference
 
 clean:
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv runs/quickstart runs/readme build dist *.egg-info

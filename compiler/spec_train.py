@@ -41,7 +41,9 @@ class Optim(Table, affects="numerics"):
         help="Decay of the mean gradient and of its square. Unset: 0.9 and 0.999, for lion 0.99.",
     )
     eps: float | None = key(None, help="Epsilon of AdamW's denominator. Unset: 1e-8.", gt=0)
-    weight_decay: float = key(0.0, help="Decoupled weight decay.", ge=0)
+    weight_decay: float = key(
+        0.0, help="Decoupled weight decay, of all that is trained: norms and biases, too.", ge=0
+    )
     max_grad_norm: float | None = key(
         None,
         help="Gradients are clipped to this norm. 0: never. Unset: 1, with muon 0.",
@@ -66,7 +68,7 @@ class Optim(Table, affects="numerics"):
     )
     warmup_steps: int | None = key(
         None,
-        help="Steps that warm up.",
+        help="Steps that warm up: the first has 1/n of the peak rate, the n-th all of it.",
         unit="steps",
         ge=0,
         changes="resumable",

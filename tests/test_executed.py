@@ -123,6 +123,23 @@ def test_what_is_offloaded_trains_what_one_process_trains(
     assert (run.folder / "export/merged/model.safetensors").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_is_swapped_changes_nothing_and_goes_on_without(compiled, method):
+    """A checkpoint of the model with its faster parts goes on in the one without, and the other way."""
+    plain, swapped = {"model.fused_kernels": '"none"'}, {"model.fused_kernels": '"auto"'}
+    for name, first, then in (("a", plain, swapped), ("b", swapped, plain)):
+        run = compiled(name, **METHODS[method], **first, **{"train.save_every": "3"})
+        assert ("fused.onednn" in (run.folder / "train.py").read_text()) == (first is swapped)
+        run.launch()
+        losses = run.losses()
+        assert losses == pytest.approx(PINNED[method], rel=1e-4)
+        shutil.rmtree(run.folder / "checkpoints/step-000006")
+        run = compiled(name, **METHODS[method], **then, **{"train.save_every": "3"})
+        run.launch("--resume", "latest")
+        assert run.losses() == pytest.approx(losses, rel=1e-5)
+
+
 def share_small_weights(run) -> None:
     """At stage 3, weights as small as the tiny model's would stay whole on each process."""
     path = run.folder / "ds_config.json"
@@ -235,7 +252,8 @@ def test_evaluation_and_samples_change_nothing(compiled):
         "watched",
         **keys,
         **{"train.eval_every": "2", "samples.prompts": '["read"]', "samples.every": "2"},
-        **{"samples.max_new_tokens": "4"},
+        **{"samples.max_new_tokens": "4", "samples.at_checkpoints": "true"},
+        **{"train.save_every": "3"},
     )
     watched.launch()
     assert watched.losses() == plain.losses()
@@ -246,7 +264,7 @@ def test_evaluation_and_samples_change_nothing(compiled):
         values[-1] == next(r for r in plain.records() if "validation_loss" in r)["validation_loss"]
     )
     lines = (watched.folder / "logs/samples.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [0, 2, 4, 6]
+    assert [json.loads(line)["step"] for line in lines] == [0, 2, 3, 4, 6]
 
 
 def test_validation_in_two_processes_counts_each_row_once(compiled):

@@ -8,18 +8,24 @@ import time
 
 import pytest
 
-from .conftest import environ
+from . import tiny
+from .conftest import SPEC, environ
 from .test_executed import equal
 
 pytestmark = pytest.mark.slow
 
-# With dropout and packing, over several epochs, unfinished warm-up; a save after every step.
+# With dropout, packing and two sources mixed by weight, over several epochs, unfinished warm-up; a save after
+# every step.
 KEYS = {"train.max_steps": "200", "train.save_every": "1", "train.keep_checkpoints": "2"}
 
 
-def test_twenty_kills_change_no_bit(compiled):
-    chance = random.Random(20)
-    whole, killed = compiled("whole", **KEYS), compiled("killed", **KEYS)
+SECOND = '\n[[data.train]]\nsource = "more.jsonl"\nformat = "messages"\nweight = 0.5\n'
+
+
+def test_twenty_kills_change_no_bit(compiled, tmp_path):
+    chance, within_a_save = random.Random(20), 0
+    tiny.write_rows(tmp_path / "more.jsonl", 15, seed=3)
+    whole, killed = (compiled(name, SPEC + SECOND, **KEYS) for name in ("whole", "killed"))
     whole.launch()
     log, kills = killed.folder / "logs/metrics.jsonl", 0
     while kills < 20:
@@ -40,7 +46,9 @@ def test_twenty_kills_change_no_bit(compiled):
         time.sleep(chance.random() * 0.15)  # a step with its save takes about so long
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        within_a_save += (killed.folder / "checkpoints/.saving").exists()
         kills += 1
+    assert within_a_save, "some of them hit a save"
     killed.launch("--resume", "latest")
     assert equal(killed.weights(), whole.weights())
     assert killed.losses() == whole.losses()

@@ -181,17 +181,19 @@ def test_a_second_request_stops_at_once(compiled):
     assert not list((run.folder / "checkpoints").glob("step-*"))
 
 
-def test_a_rank_that_dies_takes_the_other_down(compiled):
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_rank_that_dies_takes_the_other_down(compiled, rank):
     run = compiled(**LONG, **TWO)
     edit(
         run,
         "        last = step",
-        "        if step == 3 and rank == 1:\n            import os; os.kill(os.getpid(), 9)\n        last = step",
+        f"        if step == 3 and rank == {rank}:\n"
+        "            import os; os.kill(os.getpid(), 9)\n        last = step",
     )
     started = time.monotonic()
     done = run.launch(check=False)
     assert done.returncode == 128 + signal.SIGKILL
-    assert "train.py stopped: rank 1 ended with code 137: it was killed" in done.stderr
+    assert f"train.py stopped: rank {rank} ended with code 137: it was killed" in done.stderr
     assert "Traceback" not in done.stderr
     records = (run.folder / "logs/metrics.jsonl").stat()
     assert time.time() - records.st_mtime < 60, time.monotonic() - started

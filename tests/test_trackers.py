@@ -98,6 +98,7 @@ def test_trackers_have_the_numbers_of_the_log(compiled, monkeypatch) -> None:
     names = [name for name in READERS if importlib.util.find_spec(name)]
     if not names:
         pytest.skip("no tracker is installed: pip install -e '.[trackers]'")
+    assert len(names) == len(READERS) == 5, "make test-slow installs them all"
     keys = {"tracking.trackers": json.dumps(names), "data.validation_fraction": "0.2"}
     keys |= {"train.eval_every": "2", "train.save_every": "2"}
     for steps, more in (("2", []), ("4", ["--resume", "latest"])):
