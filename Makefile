@@ -29,7 +29,7 @@ quickstart: setup
 	ftc compile specs/quickstart.toml -o $(RUN)
 	bash $(RUN)/launch.sh --resume latest
 	bash $(RUN)/convert.sh
-	DS_ACCELERATOR=cpu python -m ftc.runtime.compare --questions specs/data/quickstart_heldout.jsonl \
+	DS_ACCELERATOR=cpu python -m ftc.runtime.tools.compare --questions specs/data/quickstart_heldout.jsonl \
 	    --chat-template $(RUN)/chat_template.jinja --tuned $(RUN)/export/merged --max-new-tokens 32 --at-least 0.8 \
 	    --base "$$(python -m ftc.runtime.models $(MODEL))"
 	@echo "Talk to it: $(BIN)/python $(RUN)/chat.py"

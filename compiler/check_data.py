@@ -22,7 +22,7 @@ def check_data(document: Document, spec: Path, to_stderr: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="ftc-") as folder:
         run = Path(folder, "run")
         write(compile_for(document, spec, run).files, run)
-        command = [sys.executable, "-m", "ftc.runtime.check_data"]
+        command = [sys.executable, "-m", "ftc.runtime.tools.check_data"]
         output = sys.stderr if to_stderr else None
         return subprocess.run(command, cwd=run, stdout=output, check=False).returncode
 
@@ -44,6 +44,6 @@ def preview_run(run: Path, number: int, html: Path | None) -> int:
             file=sys.stderr,
         )
         return 2
-    command = [sys.executable, "-m", "ftc.runtime.preview", str(run), "-n", str(number)]
+    command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
     return subprocess.run([*command, *page], check=False).returncode

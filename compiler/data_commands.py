@@ -122,7 +122,7 @@ def _run(module: str, output: Path, force: bool, *arguments: str, given: object 
         hint = 'pip install "ftc[train]"'
         message = "this needs the half of ftc that reads rows, which is not installed"
         fail((Diagnostic("no-runtime", message, "ftc data", hints=(hint,)),))
-    command = [sys.executable, "-m", f"ftc.runtime.{module}", *arguments]
+    command = [sys.executable, "-m", f"ftc.runtime.tools.{module}", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process, which tidies up
         process.communicate(json.dumps(given))

@@ -93,7 +93,7 @@ def page(runs: Sequence[Reported]) -> str:
 
 
 def _style() -> str:
-    shared = (resource("runtime") / "page.css").read_text("utf-8")
+    shared = (resource("runtime") / "tools/page.css").read_text("utf-8")
     light, dark = (
         "".join(f"--c{n}: {colour};" for n, colour in enumerate(colours))
         for colours in (LIGHT, DARK)

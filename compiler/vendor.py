@@ -13,10 +13,11 @@ PACKAGE = b'"""The runtime of this run, as it was when the run was compiled."""\
 
 @cache
 def runtime_files() -> dict[str, bytes]:
-    """Path below the runtime's folder -> content, sorted by path."""
+    """Path below the runtime's folder -> content, sorted by path, of what a run imports."""
     folder = resource("runtime")
-    paths = [path for path in folder.rglob("*") if path.suffix in (".py", ".json", ".css")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(paths)}
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json"))
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: path.read_bytes() for name, path in names.items() if name[:6] != "tools/"}
 
 
 def runtime_sha256() -> str:

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from . import distributed, exported, names, rope, shards, stored, validation
+from .data.tokens import read_template
 from .errors import RunError, run
 from .quantized import keep_layout
-from .tokens import read_template
 
 
 def load_base(options: argparse.Namespace, quantized: bool) -> Any:

@@ -8,10 +8,10 @@ import torch
 
 from . import data, distributed
 from .clock import apart, moved
+from .data.packing import Sequences
+from .data.sample_set import Samples
+from .data.tokens import Sample
 from .errors import RunError
-from .packing import Sequences
-from .sample_set import Samples
-from .tokens import Sample
 
 Forward = Callable[[torch.nn.Module, data.Batch], torch.Tensor]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from .data.tokens import chat_samples, end_of_answer
 from .errors import RunError
 from .rows import Conversation, Message
-from .tokens import chat_samples, end_of_answer
 
 
 def _user(text: str) -> Message:

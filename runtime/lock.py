@@ -31,10 +31,12 @@ def sha256(path: Path) -> str | None:
 
 
 def tree_sha256(folder: Path) -> str:
-    """One digest for the Python, JSON and CSS files below a folder, by name and content."""
+    """One digest for the Python and JSON files of a runtime that a run imports, by name and content."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".json", ".css")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".json")):
+        name = path.relative_to(folder).as_posix()
+        if not name.startswith("tools/"):
+            digest.update(f"{name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

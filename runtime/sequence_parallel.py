@@ -15,8 +15,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from . import data, distributed, evaluate
 from .data import Batch
+from .data.sample_set import Samples
 from .errors import RunError
-from .sample_set import Samples
 
 
 def start(model: Any, size: int) -> Any:

@@ -19,7 +19,8 @@ from ftc.compiler.architectures import (
     WITHOUT_FLASH,
     WITHOUT_SEGMENTS,
 )
-from ftc.runtime import attention, data, evaluate, tokens
+from ftc.runtime import attention, data, evaluate
+from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.names import matches
 from peft import LoraConfig, get_peft_model

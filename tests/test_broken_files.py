@@ -14,9 +14,10 @@ import pyarrow.parquet
 import pytest
 from ftc.compiler import compile_file
 from ftc.compiler.diagnostics import CompileError
-from ftc.runtime import cache, data, tokenizing
+from ftc.runtime import data
+from ftc.runtime.data import cache, tokenizing
+from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
-from ftc.runtime.tokenizing import Settings
 
 from .specs import BASE, merged, toml
 from .tiny import read

@@ -10,9 +10,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from ftc.runtime import cache, data, ledger, tokenizing, tokens
+from ftc.runtime import data, lock
+from ftc.runtime.data import cache, ledger, tokenizing, tokens
+from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
-from ftc.runtime.tokenizing import Settings
 
 from . import tiny
 from .tiny import write_lines
@@ -119,7 +120,7 @@ def test_the_key_knows_all_that_tokens_depend_on(tiny_model, monkeypatch):
     keys.append(cache.key(source, tokenizer, SETTINGS))
     monkeypatch.setattr(cache, "version", lambda package: "0")
     keys.append(cache.key(source, tokenizer, SETTINGS))
-    monkeypatch.setattr(cache, "MODULES", cache.MODULES[:-1])
+    monkeypatch.setattr(cache, "_code", lambda source: {})
     keys.append(cache.key(source, tokenizer, SETTINGS))
     text = Path("a.jsonl").read_text()
     Path("a.jsonl").write_text(text[:-3] + " " + text[-3:])
@@ -161,3 +162,12 @@ def test_a_cache_that_cannot_be_written(tokenizer, monkeypatch):
     monkeypatch.setattr(cache, "_build", full)
     with pytest.raises(RunError, match=r"error\[no-cache\].*No space left"):
         cache.tokens(data.Source(file="a.jsonl"), tokenizer, SETTINGS)
+
+
+def test_the_key_knows_all_code_that_tokens_depend_on(tmp_path):
+    """A format of the user's hides no module of the same name."""
+    own = tmp_path / "rows.py"
+    own.write_text("def f(row): return row")
+    code = cache._code(data.Source(file="a.jsonl", format=f"{own}:f"))
+    assert code["rows.py"] != code["own"] == lock.sha256(own)
+    assert {"data/words.py", "data/__init__.py", "formats/__init__.py"} <= code.keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ftc.compiler.presets import chat_templates
-from ftc.runtime import tokens
+from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from ftc.runtime import data, ledger, sample_set, words
+from ftc.runtime import data
+from ftc.runtime.data import ledger, sample_set, words
 from ftc.runtime.errors import RunError
 
 from . import tiny
@@ -262,7 +263,7 @@ def test_a_weight_that_takes_no_sample_is_told(tokenizer):
 
 def tiny_sample(number: int):
     import numpy as np
-    from ftc.runtime.tokens import Sample
+    from ftc.runtime.data.tokens import Sample
 
     return Sample(np.arange(3 + number, dtype=np.int32), np.ones(3 + number, bool), f"few:{number}")
 

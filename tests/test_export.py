@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from ftc.compiler.cli import main
-from ftc.runtime.export_data import standard
 from ftc.runtime.formats import FORMATS
 from ftc.runtime.rows import Dropped
+from ftc.runtime.tools.export_data import standard
 
 from .specs import BASE, merged, toml
 

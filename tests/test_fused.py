@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 from ftc.compiler.fusing import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
-from ftc.runtime import attention, fused, fused_attention
+from ftc.runtime import attention, fused
+from ftc.runtime.fused import rotary
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 from torch.nn.functional import cross_entropy
@@ -131,9 +132,9 @@ def test_fused_attention_is_the_segments(kind, lengths, monkeypatch):
     plain = step(model, **told)
     fused.attention(model)
     runs = []
-    blocks = fused_attention._blocks
-    monkeypatch.setattr(fused_attention, "QUERIES_AT_ONCE", 8)
-    monkeypatch.setattr(fused_attention, "_blocks", lambda x: runs.append(x) or blocks(x))
+    blocks = rotary._blocks
+    monkeypatch.setattr(rotary, "QUERIES_AT_ONCE", 8)
+    monkeypatch.setattr(rotary, "_blocks", lambda x: runs.append(x) or blocks(x))
     swapped = [m for m in model.modules() if "forward" in vars(m)]
     assert len(swapped) == model.config.num_hidden_layers
     same(plain, step(model, **told), 1e-5)

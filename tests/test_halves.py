@@ -59,3 +59,11 @@ def test_stages_can_be_imported() -> None:
 def test_files_stay_small(half: str) -> None:
     sizes = {p.name: len(p.read_text("utf-8").splitlines()) for p in (ROOT / half).rglob("*.py")}
     assert {name: size for name, size in sizes.items() if size > 350} == {}
+
+
+def test_no_run_imports_the_tools() -> None:
+    """They are no part of its lock."""
+    folders = [ROOT / "runtime", ROOT / "runtime/data", ROOT / "runtime/fused"]
+    for path in (path for folder in folders for path in folder.glob("*.py")):
+        names = [name for module in imports(path) for name in module.split(".")]
+        assert "tools" not in names, path.name

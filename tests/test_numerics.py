@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import attention, data, packing, tokens
+from ftc.runtime import attention, data
+from ftc.runtime.data import packing, tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
 

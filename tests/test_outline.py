@@ -1,7 +1,7 @@
 """Outlines of chat templates: what they give is what Jinja gives, however a template treats a text."""
 
 import pytest
-from ftc.runtime import outline
+from ftc.runtime.data import outline
 from transformers.utils.chat_template_utils import render_jinja_template
 
 TEXTS = ["", " ", "x", "?", " two words\n", "<think>r</think> x", "é 🙂", "3", "None", "ab" * 40]

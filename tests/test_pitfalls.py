@@ -9,7 +9,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import data, distributed, evaluate, tokens
+from ftc.runtime import data, distributed, evaluate
+from ftc.runtime.data import tokens
 from ftc.runtime.rows import Conversation
 
 from . import tiny

@@ -7,7 +7,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from ftc.runtime import preview, preview_page
+from ftc.runtime.tools import preview, preview_page
 
 from .conftest import environ
 
@@ -128,7 +128,7 @@ def test_the_command_compiles_and_shows(compiled, tmp_path):
 
 
 def test_a_reader_that_stops_reading_gets_no_traceback(run):
-    command = f"'{sys.executable}' -m ftc.runtime.preview '{run.folder}' -n 5 | true"
+    command = f"'{sys.executable}' -m ftc.runtime.tools.preview '{run.folder}' -n 5 | true"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, env=environ(), check=False
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ftc.compiler.presets import find_model
 from ftc.runtime import exported
+from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.rows import Conversation
-from ftc.runtime.tokens import chat_samples
 
 from .conftest import ROOT, Run, environ
 from .test_numerics import GOLDEN

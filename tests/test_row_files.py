@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from ftc.runtime import cache, data, reading
+from ftc.runtime import data
+from ftc.runtime.data import cache, reading
+from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
-from ftc.runtime.tokenizing import Settings
 
 from . import tiny
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from ftc.compiler.presets import chat_templates
 from ftc.runtime import chat, exported, serve
+from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
-from ftc.runtime.tokens import chat_samples
 from tokenizers import processors
 
 BOS = "<s>"

@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from ftc.runtime import data, ledger, packing, sample_set, tokenizing, tokens
+from ftc.runtime import data
+from ftc.runtime.data import ledger, packing, sample_set, tokenizing, tokens
 
 from . import tiny
 

@@ -14,9 +14,9 @@ from ftc.compiler.parquet import footer
 from ftc.compiler.sides import of_compiled, of_run
 from ftc.compiler.write import write
 from ftc.runtime import lock
+from ftc.runtime.data.reading import Source
 from ftc.runtime.errors import RunError
 from ftc.runtime.formats import function
-from ftc.runtime.reading import Source
 from ftc.runtime.rows import Conversation, Dropped
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -156,7 +156,7 @@ def guard(tmp_path, monkeypatch):
     """A guard of a run with samples of 4 tokens, and the records that it writes."""
     import numpy as np
     from ftc.runtime import data, guards
-    from ftc.runtime.tokens import Sample
+    from ftc.runtime.data.tokens import Sample
 
     monkeypatch.chdir(tmp_path)
     made = [Sample(np.arange(4), np.ones(4, bool), f"a.jsonl:{n}") for n in range(3)]

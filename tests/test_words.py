@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ftc.runtime import tokens, words
+from ftc.runtime.data import tokens, words
 from ftc.runtime.rows import Conversation
 
 from .tiny import talk

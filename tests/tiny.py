@@ -62,7 +62,7 @@ def num_supervised(sample: Any) -> int:
 def in_memory(samples: list) -> Any:
     """Samples that were made otherwise than by reading, as those of one source."""
     import pyarrow as pa
-    from ftc.runtime import ledger, sample_set, tokenizing
+    from ftc.runtime.data import ledger, sample_set, tokenizing
 
     batch = tokenizing.batch(samples, ledger.Ledger(""))
     return sample_set.Samples.of([pa.Table.from_batches([batch])], [{}])
@@ -70,7 +70,8 @@ def in_memory(samples: list) -> Any:
 
 def read(source: Any) -> Iterator[tuple[str, Any]]:
     """(place, content) of each row that its format does not drop."""
-    from ftc.runtime import formats, reading
+    from ftc.runtime import formats
+    from ftc.runtime.data import reading
     from ftc.runtime.rows import Dropped
 
     format = formats.function(source.format)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..errors import RunError
+from ..rows import Content, Dropped, Row
 from . import files
-from .errors import RunError
 from .json_text import parse_line
-from .rows import Content, Dropped, Row
 
 
 @dataclass(frozen=True)

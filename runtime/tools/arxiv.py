@@ -9,10 +9,10 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ..data.json_text import parse_line
+from ..errors import RunError, run
+from ..rows import Row
 from . import row_files
-from .errors import RunError, run
-from .json_text import parse_line
-from .rows import Row
 
 KEPT = ("id", "title", "abstract", "categories", "update_date")
 

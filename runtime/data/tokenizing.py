@@ -22,13 +22,14 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from . import reading, stop
-from .errors import RunError
+from .. import stop
+from ..errors import RunError
+from ..formats import function
+from ..rows import Conversation, Dropped, Preference, Tokens
+from . import reading
 from .files import Raw
-from .formats import function
 from .ledger import Ledger
 from .reading import Source
-from .rows import Conversation, Dropped, Preference, Tokens
 from .tokens import Sample, chat_samples, control_tokens, ends, text_samples
 
 CHUNK = 500  # rows at a time

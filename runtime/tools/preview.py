@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from . import data, distributed, lock, preview_page
+from .. import data, distributed, lock
+from ..data.tokens import Sample
+from ..errors import run
+from . import preview_page
 from .check_data import load_tokenizer, sources
-from .errors import run
-from .tokens import Sample
 
 MARKS = ("⟦", "⟧")  # around what is learnt, for readers without colour
 SEQUENCES = 4  # so many are shown

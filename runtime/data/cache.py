@@ -22,26 +22,15 @@ import pyarrow as pa
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from . import models, reading
-from .errors import RunError
+from .. import models
+from ..errors import RunError
+from ..lock import sha256
+from . import reading
 from .ledger import Ledger
-from .lock import sha256
 from .reading import Source
 from .tokenizing import SCHEMA, Settings, tokenized
 
-# What decides on the tokens beside data and settings: these modules and these packages.
-MODULES = (
-    "cache",
-    "files",
-    "json_text",
-    "outline",
-    "reading",
-    "render",
-    "rows",
-    "tokenizing",
-    "tokens",
-    "words",
-)
+# What decides on the tokens beside data, settings and the code here: these packages.
 PACKAGES = ("jinja2", "pyarrow", "tokenizers", "transformers")
 
 
@@ -69,13 +58,16 @@ def _hub_fingerprint(source: Source) -> str:
 
 
 def _code(source: Source) -> dict[str, str | None]:
-    """The digests of the code that makes tokens of rows."""
-    here = Path(__file__).parent
-    found = [here / f"{name}.py" for name in MODULES]
-    found += [path for path in sorted((here / "formats").iterdir()) if path.is_file()]
+    """The digests of the code that makes tokens of rows: this folder, the formats, and a format of the user's."""
+    runtime = Path(__file__).parent.parent
+    found = [
+        runtime / "rows.py",
+        *(runtime / "data").glob("*.py"),
+        *(runtime / "formats").iterdir(),
+    ]
+    code = {str(path.relative_to(runtime)): sha256(path) for path in found if path.is_file()}
     own = source.format.rpartition(":")[0]
-    found += [Path(own)] if own else []
-    return {path.name: sha256(path) for path in found}
+    return {**code, **({"own": sha256(Path(own))} if own else {})}
 
 
 class Tokens(NamedTuple):

@@ -12,14 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import lock
-from .errors import RunError, run
+from .. import lock
+from ..errors import RunError, run
 
 
 def main(folder: Path) -> None:
     """Prints it for the run in `folder`; raises RunError as the run would."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    from . import data
+    from .. import data
 
     plan = lock.plan(folder)
     os.chdir(folder)
@@ -59,7 +59,7 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
     """
     from transformers import AutoTokenizer
 
-    from . import data, models
+    from .. import data, models
 
     base, more = plan.get("model.hub_id") or plan.get("model.folder"), {}
     if "model.package.requirement" in plan:
@@ -83,7 +83,7 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
 
 def sources(plan: dict[str, Any], group: str) -> list[Any]:
     """The sources of a plan's group ("train" or "validation"), as train.py has them."""
-    from .reading import Source
+    from ..data.reading import Source
 
     names = [field.name for field in fields(Source)]
     found: list[Source] = []

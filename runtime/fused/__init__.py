@@ -14,8 +14,8 @@ from torch.nn import functional
 from torch.nn.functional import silu
 from transformers.activations import SiLUActivation
 
-from .fused_attention import attention as attention  # train.py calls these as fused.attention
-from .fused_norm import rms_norm as rms_norm
+from .norm import rms_norm as rms_norm
+from .rotary import attention as attention  # train.py calls these as fused.attention
 
 # (x, weight, bias or None) -> x W' + bias.
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]

@@ -14,9 +14,9 @@ import numpy as np
 from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
-from .errors import RunError
+from ..errors import RunError
+from ..rows import Conversation
 from .render import Rendered, Renderer, Span
-from .rows import Conversation
 from .words import words
 
 

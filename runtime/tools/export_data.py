@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..data.reading import Source, convert, raw_rows
+from ..errors import RunError, run
+from ..formats import function
+from ..rows import Content, Conversation, Dropped, Preference, Row, Tokens
 from . import row_files
-from .errors import RunError, run
-from .formats import function
-from .reading import Source, convert, raw_rows
-from .rows import Content, Conversation, Dropped, Preference, Row, Tokens
 
 FORMATS = {
     Conversation: "messages",

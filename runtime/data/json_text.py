@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from .errors import RunError
+from ..errors import RunError
 
 CHUNK = 1 << 20  # bytes
 LONGEST = 1 << 26  # characters in one row of a list; what is wrong with a row shows by then

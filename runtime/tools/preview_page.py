@@ -4,11 +4,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .ledger import FATES
+from ..data.ledger import FATES
 
 if TYPE_CHECKING:
+    from ..data.tokens import Sample
     from .preview import Preview, Token
-    from .tokens import Sample
 
 STYLE = (
     Path(__file__).with_name("page.css").read_text("utf-8")

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..errors import RunError
 from . import cache, packing
 from . import ledger as ledgers
-from .errors import RunError
 from .ledger import Ledger
 from .packing import Sequences
 from .reading import Source

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from .errors import RunError
-from .rows import Row
+from ..errors import RunError
+from ..rows import Row
 
 CHUNK = 1 << 22
 

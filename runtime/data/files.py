@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import RunError
+from ..errors import RunError
+from ..rows import Row
 from .json_text import CHUNK, decode, rows_of_list, without_bom
-from .rows import Row
 
 Raw = Row | bytes  # bytes: a line of JSON that is yet to be parsed
 

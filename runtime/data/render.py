@@ -7,9 +7,9 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from .errors import RunError
+from ..errors import RunError
+from ..rows import Conversation, Message
 from .outline import outlines
-from .rows import Conversation, Message
 
 HAS_MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 Span = tuple[int, int]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .errors import RunError
+from ..errors import RunError
 
 EXAMPLES = 3  # so many places are named for each reason
 FATES = {

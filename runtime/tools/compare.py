@@ -14,10 +14,10 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from . import distributed
-from .errors import RunError, run
-from .samples import answer
-from .tokens import read_template
+from .. import distributed
+from ..data.tokens import read_template
+from ..errors import RunError, run
+from ..samples import answer
 
 WIDTH = 56  # columns for each answer
 

@@ -1,0 +1,1 @@
+"""What reads rows and models beside a run: previews, counts, exports. No run imports these."""
