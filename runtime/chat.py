@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import TextStreamer
 
+from .data import require_embeddings
+from .errors import EXIT_ERROR, RunError
 from .exported import stops
 
 HELP = """\
@@ -30,10 +32,16 @@ def load(base: str, adapter: str | None = None, device: str = "cpu", **settings:
 def generate(
     model: Any, tokenizer: Any, messages: Messages, settings: dict[str, Any], stream: bool
 ) -> str:
-    """The model's answer; `stream` prints it word by word as it comes."""
+    """The model's answer; `stream` prints it word by word as it comes.
+
+    Raises RunError for a message with a token that the model has no embedding for.
+    """
     prompt = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
     ).to(model.device)
+    require_embeddings(
+        model, tokenizer, prompt[0].tolist(), f"prompt {messages[-1]['content'][:60]!r}"
+    )
     streamer = (
         TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if stream else None
     )
@@ -81,7 +89,11 @@ def run(
     if prompt is not None:
         if prompt:
             question = [*start, {"role": "user", "content": prompt}]
-            generate(model, tokenizer, question, settings, stream=True)
+            try:
+                generate(model, tokenizer, question, settings, stream=True)
+            except RunError as error:
+                print(error, file=sys.stderr)
+                sys.exit(EXIT_ERROR)
         return
     print(HELP)
     history = list(start)
@@ -96,6 +108,6 @@ def run(
             try:
                 answer = generate(model, tokenizer, history, settings, stream=True)
                 history.append({"role": "assistant", "content": answer})
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, RunError) as error:
                 history.pop()
-                print("\nStopped; this turn is forgotten.")
+                print(f"\n{str(error) or 'Stopped'}; this turn is forgotten.")

@@ -9,7 +9,6 @@ import torch
 
 from . import chat
 from .clock import apart
-from .data import require_embeddings
 from .metrics import say
 
 FILE = Path("logs/samples.jsonl")
@@ -22,10 +21,6 @@ def answer(
 
     Raises RunError for a prompt with a token that the model has no embedding for.
     """
-    ids = tokenizer.apply_chat_template(
-        list(messages), add_generation_prompt=True, return_dict=False
-    )
-    require_embeddings(model, tokenizer, ids, f"prompt {messages[-1]['content'][:60]!r}")
     likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
     return chat.generate(model, tokenizer, list(messages), settings, stream=False).strip()

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -238,9 +239,9 @@ def test_an_end_token_without_embedding_is_told_as_such(
         begin(run, monkeypatch)
 
 
-def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model):
-    """One that the compiler can't see: a model of the Hub."""
-    from ftc.runtime import samples
+def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model, monkeypatch, capsys):
+    """One that the compiler can't see: a model of the Hub. A conversation goes on without that turn."""
+    from ftc.runtime import chat, samples
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model_with_another_token(tmp_path / "mine", tiny_model)
@@ -250,6 +251,15 @@ def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model):
     samples.answer(model, tokenizer, [{"role": "user", "content": "a tool"}], 2)
     with pytest.raises(RunError, match=r"prompt 'a <\|tool\|>': error\[id-beyond-model\]"):
         samples.answer(model, tokenizer, [{"role": "user", "content": "a <|tool|>"}], 2)
+    asked = iter(["a <|tool|>", "a tool", None])
+    talk = {"system": None, "settings": {"max_new_tokens": 2, "do_sample": False}}
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    chat.run(model, tokenizer, **talk, ask=lambda prompt: next(asked))
+    said = capsys.readouterr().out
+    assert said.count("this turn is forgotten") == said.count("id-beyond-model") == 1
+    with pytest.raises(SystemExit, match="2"):
+        chat.run(model, tokenizer, **talk, prompt="a <|tool|>")
+    assert "id-beyond-model" in capsys.readouterr().err
 
 
 def test_a_weight_that_takes_no_sample_is_told(tokenizer):
