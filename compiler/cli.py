@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from . import Compiled, compile_document, compile_for, load
+from . import Compiled, compile_document, load
 from .completion import explainable
 from .data_commands import data
 from .diagnostics import CompileError, Diagnostic
@@ -24,6 +24,7 @@ from .options import FORMAT, JSON, SETTINGS, SPEC
 from .overrides import override
 from .report import Format, attempt, fail, report
 from .report_command import report_command
+from .several import compile_each
 from .write import outdated, write
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -76,7 +77,7 @@ def compile_command(
     directory (checkpoints, logs, exports) stays; a generated file that was edited
     is not overwritten. The changed values of --set stand in the run's spec.toml.
     """
-    compiled = attempt(lambda: _compiled(specs, output, settings), form)
+    compiled = attempt(lambda: compile_each(specs, output, settings), form)
     warnings = tuple(warning for _, result in compiled for warning in result.warnings)
     if form == "text":
         report(warnings)
@@ -92,26 +93,6 @@ def compile_command(
         report(warnings, form)
     if check and differs:
         sys.exit(1)
-
-
-def _compiled(
-    specs: tuple[Path, ...], output: Path | None, settings: tuple[str, ...]
-) -> list[tuple[Path, Compiled]]:
-    """Each spec compiled, with its run directory. Raises CompileError with the problems of all."""
-    compiled: list[tuple[Path, Compiled]] = []
-    problems: list[Diagnostic] = []
-    for spec in specs:
-        try:
-            document = override(load(spec), settings)
-            name = str(document.data.get("name", "run"))
-            several = output and len(specs) > 1
-            folder = output / name if output and several else output or Path("runs") / name
-            compiled.append((folder, compile_for(document, spec, folder)))
-        except CompileError as error:
-            problems += error.diagnostics
-    if problems:
-        raise CompileError(problems)
-    return compiled
 
 
 def _written(folder: Path, compiled: Compiled, force: bool, form: Format) -> bool:

@@ -88,6 +88,8 @@ COMPILER: dict[str, dict[str, str]] = {
     },
     "The run directory": {
         "bad-output": "No run can be written there: it is something else, or not writable.",
+        "same-output": "Two of the specs that are compiled would be written to one directory, the later "
+        "over the earlier.",
         "edited": "A generated file was edited since. ftc does not overwrite work unasked.",
         "exists": "`ftc new` does not overwrite a file.",
         "no-lock": "The directory has no ftc.lock that can be read, so it is no run of ftc, or a "
