@@ -113,7 +113,7 @@ def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, 
         first = inline[0] + 1
         empty = text[first : inline[1] - 1].isspace() or first == inline[1] - 1
         return first, first, [*pair, *([] if empty else [_glue(", ", value)])]
-    if home is not None:
+    if home is not None and not _implied(text, home):
         begin = text.rfind("\n", 0, home[0]) + 1
         behind = text.find("\n", home[1]) + 1
         if not text[begin:].lstrip().startswith("["):  # it is there as dotted keys
@@ -125,6 +125,12 @@ def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, 
         raise ValueError(f"there is no `{dotted(path[:-1])}` to put it in (the first is [0])")
     header = [_glue("\n\n[", table), table, _glue("]\n", table)]
     return len(text.rstrip()), len(text), [*header, *line]
+
+
+def _implied(text: str, home: tuple[int, int]) -> bool:
+    """Whether a table is there by a header of something in it alone: `data` by [[data.train]]."""
+    line = text[text.rfind("\n", 0, home[0]) + 1 :].lstrip()
+    return line.startswith("[") and text[home[1] :].lstrip(" \t").startswith(".")
 
 
 def _glue(text: str, beside: Piece) -> Piece:

@@ -65,6 +65,19 @@ def test_the_runs_own_spec_compiles_to_the_same_run(ftc, tmp_path):
     assert ours == theirs
 
 
+def test_set_opens_a_table_that_only_its_parts_imply(ftc):
+    """[[data.train]] alone implies [data], which has no line of its own to write below."""
+    assert "\n[data]" not in Path("spec.toml").read_text()
+    settings = ("data.validation_fraction=0.1", "data.packing=false", "data.train[0].max_samples=2")
+    arguments = [a for setting in settings for a in ("--set", setting)]
+    assert ftc("compile", "spec.toml", "-o", "out", *arguments)[0] == 0
+    data = tomllib.loads(Path("out/spec.toml").read_text())["data"]
+    assert data["validation_fraction"] == 0.1 and data["packing"] is False
+    assert data["train"][0]["max_samples"] == 2
+    code, _, errors = ftc("check", "spec.toml", "--set", "data.validation_fractoin=0.1")
+    assert code == 2 and "--set data.validation_fractoin=0.1: error[unknown-key]" in errors
+
+
 FILES = """.gitignore README.md chat.py chat_template.jinja convert.sh data/rows.jsonl deploy.sh
 ds_config.json launch.sh requirements-deploy.txt requirements.txt spec.toml train.py ftc.lock"""
 
