@@ -49,8 +49,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "bad-model": "The folder has a config.json that does not describe a model.",
         "not-causal": "The base fills gaps in a text, or turns one text into another. Only a model that "
         "goes on with a text can be trained to answer.",
-        "unpinned": "Something of the Hub is named without a commit. What it is may change from one "
-        "day to the next, and so may the run. A warning: the spec compiles.",
+        "unpinned": "Something of the Hub is named without a commit, or by a branch or tag. What it is may "
+        "change from one day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
         "no-embedding": "The tokenizer has a token that the model has no embedding for, and the chat "
         "template, or a prompt of [samples], uses it.",
