@@ -41,11 +41,19 @@ class Architecture(NamedTuple):
     parameters: int | None = None
     num_layers: int | None = None
     hidden_size: int | None = None
+    num_heads: int | None = None
+    num_kv_heads: int | None = None
     vocab_size: int | None = None
     tied: bool | None = None
     rope: str | None = None
     linears: dict[str, tuple[int, int]] | None = None
     modules: tuple[str, ...] = ()
+
+    def shares_heads(self, devices: int) -> bool:
+        """Whether so many devices can each take as many heads of attention; true where the heads are not
+        known. Of fewer heads of keys and values, several devices hold the same one."""
+        heads, kv_heads = self.num_heads or devices, self.num_kv_heads or devices
+        return heads % devices == 0 and (kv_heads % devices == 0 or devices % kv_heads == 0)
 
     def names(self) -> list[str]:
         """The modules in full, block by block."""

@@ -21,6 +21,7 @@ from .render_model import (
     rope_parts,
     swaps,
 )
+from .render_serving import served, serving
 from .requirements import serving_requirements, training_requirements
 from .summary import plural
 from .templates import fill
@@ -65,7 +66,7 @@ def render(
         "launch.sh": fill("launch.sh", variables),
         "convert.sh": fill("convert.sh", variables),
         "chat.py": tidy(fill("chat.py", variables)),
-        "deploy.sh": fill(server, variables),
+        "deploy.sh": fill(server, {**variables, "plan": served(plan)}),
         "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
         "chat_template.jinja": plan.template,
         "requirements.txt": training_requirements(plan),
@@ -162,7 +163,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["checkpoint"] = "best" if plan.train.keep_best else "newest"
     parts |= _watching(plan)
     parts["numbers"] = _numbers(plan)
-    parts |= _serving(plan)
+    parts |= serving(plan)
     return parts
 
 
@@ -203,20 +204,6 @@ OPTIMIZERS = {
     "adafactor": ("adafactor", ""),
     "muon": ("muon", ""),
 }
-
-
-def _serving(plan: Plan) -> dict[str, Any]:
-    """What lmdeploy is told beyond the plan's own values."""
-    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
-    key = plan.deploy.api_key_env
-    return {
-        # lmdeploy has no float32.
-        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "backend_flags": ["--model-format hf", "--communicator nccl"]
-        if turbomind
-        else ["--device cuda"],
-        "api_key_env": f'"{quote.name(key)}"' if key else "",
-    }
 
 
 def _shares_rows(plan: Plan) -> bool:

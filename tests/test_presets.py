@@ -1,5 +1,7 @@
 """Model presets: each is complete, and compiles."""
 
+import json
+
 import pytest
 from ftc.compiler.presets import chat_templates, find_model, model_families, model_presets
 
@@ -21,6 +23,37 @@ def test_a_preset_is_found_by_its_name_and_by_its_id(name: str) -> None:
     assert known.num_layers and known.hidden_size and known.vocab_size and known.parameters
     leaves = {module.rpartition(".")[2] for module in known.modules}
     assert set(known.linears or ()) <= leaves and "embed_tokens" in leaves
+
+
+def test_heads_are_those_of_the_layers() -> None:
+    """Queries and keys have the same width a head."""
+    for name, preset in PRESETS.items():
+        known = preset.architecture
+        assert known.num_heads % known.num_kv_heads == 0, name
+        if known.linears and "q_proj" in known.linears:
+            queries, keys = (known.linears[layer][1] for layer in ("q_proj", "k_proj"))
+            assert queries / known.num_heads == keys / known.num_kv_heads, name
+
+
+@pytest.mark.parametrize(
+    "base, devices, served",
+    [
+        ("qwen2.5-7b-instruct", 8, 4),  # 28 heads, 4 of keys and values
+        ("qwen2.5-7b-instruct", 4, 4),
+        ("llama-3.1-8b-instruct", 8, 8),
+        ("smollm2-360m", 8, 1),  # 15 heads
+        ("qwen2.5-0.5b", 4, 2),  # 14
+        ("phi-4", 8, 2),  # 40 heads would do for 8, 10 of keys and values don't
+    ],
+)
+def test_heads_are_shared_out_evenly_when_serving(folder, base, devices, served) -> None:
+    model = {"model": {"base": base, "chat_template": "chatml"}}
+    spec = merged(BASE, GPU, model, {"hardware": {"devices_per_node": devices}})
+    files = render(spec, folder)
+    assert (
+        f"    --tp {served} # devices that share the model\n".encode() in files["deploy.sh"].content
+    )
+    assert json.loads(files["ds_config.json"].content)["train_batch_size"] == 16
 
 
 def test_parameters_add_up() -> None:
