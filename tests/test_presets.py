@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ftc.compiler.accelerators import find_accelerator, same_model
 from ftc.compiler.presets import chat_templates, find_model, model_families, model_presets
 
 from .specs import BASE, GPU, merged, render
@@ -54,6 +55,52 @@ def test_heads_are_shared_out_evenly_when_serving(folder, base, devices, served)
         f"    --tp {served} # devices that share the model\n".encode() in files["deploy.sh"].content
     )
     assert json.loads(files["ds_config.json"].content)["train_batch_size"] == 16
+
+
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        ("a100", ["A100-40G", "A100-80G"]),
+        ("NVIDIA A100-SXM4-80GB", ["A100-80G"]),
+        ("A100-64G", ["A100-40G", "A100-80G"]),
+        ("GeForce RTX 4090", ["RTX4090-24G"]),
+        ("Tesla V100-SXM2-32GB", ["V100-32G"]),
+        ("H100_80", ["H100-80G"]),
+        *[
+            (other, [])
+            for other in ("RTX4080-16G", "RTX3090Ti-24G", "A10G-24G", "L40-48G", "A40", "")
+        ],
+    ],
+)
+def test_an_accelerator_is_guessed_within_its_model(name, found) -> None:
+    assert same_model(name) == found
+
+
+@pytest.mark.parametrize("name", ["ada", "ada-16", "Ada-16G", "ada-0G", "pascal-11G", "ada-16G "])
+def test_what_names_no_architecture_and_memory_is_no_accelerator(name) -> None:
+    assert find_accelerator(name) is None
+
+
+@pytest.mark.parametrize(
+    "name, dtype, attention",
+    [
+        ("turing-16G", "float16", "segment_sdpa"),
+        ("volta-32G", "float16", "segment_sdpa"),
+        *[
+            (f"{new}-40G", "bfloat16", "flash_attention_2")
+            for new in ("ampere", "ada", "hopper", "blackwell")
+        ],
+    ],
+)
+def test_a_gpu_is_named_by_architecture_and_memory(folder, name, dtype, attention) -> None:
+    """All is decided but the peak, so train.py has no MFU."""
+    files = render(merged(BASE, GPU, {"hardware": {"accelerator": name}}), folder)
+    train = files["train.py"].content.decode()
+    assert f"DTYPE = torch.{dtype}  # = what {name} computes fast" in train
+    assert ("attention.SEGMENT_SDPA" in train) == (attention == "segment_sdpa")
+    assert ("flash_attention_2" in train) == (attention == "flash_attention_2")
+    assert "PEAK" not in train and "mfu" not in train.lower()
+    assert "hardware.peak_tflops" not in json.loads(files["ftc.lock"].content)["plan"]
 
 
 def test_parameters_add_up() -> None:
