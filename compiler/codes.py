@@ -83,6 +83,8 @@ COMPILER: dict[str, dict[str, str]] = {
     "The hardware": {
         "attention-not-supported": "The hardware, or the dtype on it, can't run this attention.",
         "dtype-not-supported": "The hardware does not compute in this dtype.",
+        "will-not-fit": "What lies on each GPU for certain is more than its memory: weights, gradients, float32 "
+        "copies, the optimizer's state. A lower bound, so a run without this warning may be too large, too.",
         "heads-not-shared": "Devices that share a sequence share out the heads of attention, and the model's "
         "can't be shared out evenly among so many.",
         "kernels-not-supported": "The kernels don't run on this hardware, or not for this model.",
