@@ -16,6 +16,7 @@ from .diagnostics import CompileError, Diagnostic, KeyPath
 from .language import dotted
 from .load import Document, SpecSyntaxError, parse
 from .pieces import Piece, between
+from .plan_names import decided_by
 from .quote import toml
 
 FORM = re.compile(r"^(?P<path>[A-Za-z0-9_.\[\]-]+?)=(?P<value>.*)$", re.S)
@@ -45,7 +46,12 @@ def override(document: Document, settings: Sequence[str]) -> Document:
     at, problems = len(text) + 1, list[Diagnostic]()
     for setting, argument in zip(settings, arguments, strict=True):
         try:
-            document = _applied(document, _read(setting, at + len("--set ")))
+            read = _read(setting, at + len("--set "))
+            keys = decided_by(dotted(read.path))
+            if keys:
+                problems.append(_derived(document, argument, read, keys))
+            else:
+                document = _applied(document, read)
         except ValueError as error:
             problems.append(_problem(document, argument, str(error)))
         at += len(argument) + 1
@@ -136,6 +142,17 @@ def _implied(text: str, home: tuple[int, int]) -> bool:
 def _glue(text: str, beside: Piece) -> Piece:
     """What TOML needs, and the argument lacks."""
     return Piece(text, beside.start, beside.end)
+
+
+def _derived(
+    document: Document, argument: str, setting: Setting, keys: Sequence[str]
+) -> Diagnostic:
+    """Of a value that `ftc explain` shows, and that follows from others."""
+    message = f"`{dotted(setting.path)}` is a value of the plan, not a key of the spec"
+    hint = f"it follows from {' and '.join(f'`{key}`' for key in keys)}: set what is to change of these"
+    if len(keys) == 1:
+        hint = f"set `{keys[0]}`, which decides it"
+    return Diagnostic("bad-set", message, document.path, 0, hints=(hint,), argument=argument)
 
 
 def _problem(document: Document, argument: str, message: str) -> Diagnostic:

@@ -19,6 +19,7 @@ from .load import Document
 from .lockfile import LOCK, read_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
+from .plan_names import key_of
 from .presets import Architecture, find_model
 from .tree import is_array, is_table, is_tuple
 
@@ -123,22 +124,6 @@ def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
     if text.startswith("preset "):
         return Value(entry["value"], Origin("preset", text[7:]))
     return Value(entry["value"], Origin("spec" if text == "spec" else "default", key_of(path)))
-
-
-# Where the plan calls a key of the spec otherwise than the spec does.
-PLACES = (("batch.", "train."), ("method.lora.", "method."))
-
-
-def key_of(path: str) -> str:
-    """The key of the spec that a value of the plan at `path` is taken from."""
-    if path in ("model.hub_id", "model.folder"):
-        return "model.base"
-    if path.endswith(("].hub", "].modelscope")):
-        return path.rpartition(".")[0] + ".source"
-    for place, table in PLACES:
-        if path.startswith(place):
-            return table + path.removeprefix(place)
-    return path
 
 
 def _joined(files: Value[Any] | None, by_file: dict[str, Any]) -> dict[str, Any] | None:

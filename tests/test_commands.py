@@ -1,16 +1,22 @@
 """The commands beside check, compile and diff, as a user types them."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ftc.compiler import compile_document
 from ftc.compiler.cli import main
+from ftc.compiler.completion import names
 from ftc.compiler.load import parse
 from ftc.compiler.overrides import override
+from ftc.compiler.plan import leaves
+from ftc.compiler.plan_names import DERIVED, decided_by
 
 from . import tiny
+from .specs import SPECS, toml
 
 SPEC = Path(__file__).parent / "errors/output/edited/spec.toml"
 
@@ -196,3 +202,41 @@ def test_new_writes_a_spec_that_compiles(ftc):
     spec = tomllib.loads(Path("gpu.toml").read_text())
     assert spec["data"]["train"][0]["format"] == "alpaca"
     assert spec["hardware"] == {"device": "cuda", "accelerator": "A100-80G"}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_value_of_a_plan_is_a_key_or_says_its_keys(name, folder):
+    """What explain and diff show, --set takes or leads to what it takes."""
+    keys = {name.path.replace("[0]", "") for name in names()}
+    assert not set(DERIVED) & keys, "a key is set by its own name"
+    document = parse(toml(SPECS[name]), str(folder / "spec.toml"))
+    for path, _ in leaves(compile_document(document).plan):
+        for key in decided_by(path) or (path,):
+            assert path == "summary" or re.sub(r"\[\d+\]", "", key) in keys, path
+
+
+@pytest.mark.parametrize(
+    "key, answer",
+    [
+        ("chat.temperature", "unset; default 0.0"),
+        ("data.validation_fraction", "unset; default 0.0"),
+        ("model.revision", "unset"),
+        ("model.rope_scaling.type", "unset"),
+        ("tracking", "unset"),
+        ("data.group_by_length", "false  spec.toml:"),  # set, and without effect
+        ("data.train.source", '"rows.jsonl"  spec.toml:'),
+    ],
+)
+def test_explain_answers_for_what_the_plan_leaves_out(ftc, key, answer):
+    with Path("spec.toml").open("a") as spec:
+        spec.write("\n[data]\ngroup_by_length = false\n")
+    code, text, errors = ftc("explain", "spec.toml", key)
+    assert code == 0 and not errors
+    first, *help = text.splitlines()
+    assert re.fullmatch(
+        rf"{re.escape(key).replace('train', r'train(.0.)?')}  {answer}\d*", first
+    ), first
+    assert help, "what the key is for"
+    _, told, _ = ftc("explain", "spec.toml", key, "--format", "json")
+    (value,) = json.loads(told)["values"]
+    assert value["key"] and (value["origin"] == "unset") == answer.startswith("unset")
