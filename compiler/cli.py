@@ -43,7 +43,7 @@ def main() -> None:
       ftc explain spec.toml          every value, and where it comes from
       ftc compile spec.toml -o out   write the run; next: bash out/launch.sh
       ftc diff old.toml new.toml     what changes, and what follows from it
-      ftc verify out                 was anything edited, is anything stale
+      ftc verify out                 is the run still what was compiled
       ftc report out                 a page on what it did: curves, samples, plan
 
     Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
@@ -196,8 +196,13 @@ def explain(
 def verify(run: Path) -> None:
     """Tell what of a RUN directory is no longer what was compiled.
 
-    That is: files edited or missing, data that changed, another runtime, a spec that
-    changed since. Exits with 0 if nothing is, 1 if something is.
+    By its lock, that is: files edited or missing, data that the run reads and that
+    changed, another runtime, a spec that changed since. Exits with 0 if nothing is, 1
+    if something is.
+
+    A small data file is copied into the run, so a change of the original changes no
+    run: whether a spec and its data compile to something else now, `ftc compile SPEC
+    -o RUN --check` tells.
     """
     from .inspect_run import verify_run
 

@@ -240,3 +240,12 @@ def test_explain_answers_for_what_the_plan_leaves_out(ftc, key, answer):
     _, told, _ = ftc("explain", "spec.toml", key, "--format", "json")
     (value,) = json.loads(told)["values"]
     assert value["key"] and (value["origin"] == "unset") == answer.startswith("unset")
+
+
+def test_verify_judges_by_the_lock_and_compile_check_by_the_spec_and_its_data(ftc):
+    ftc("compile", "spec.toml", "-o", "out")
+    tiny.write_rows(Path("rows.jsonl"), 4)  # the run has a copy of the three that there were
+    assert ftc("verify", "out")[:2] == (0, "out: as compiled\n")
+    code, said, _ = ftc("compile", "spec.toml", "-o", "out", "--check")
+    assert code == 1 and "out/data/rows.jsonl: changed" in said
+    assert "ftc compile SPEC" in " ".join(ftc("verify", "--help")[1].split())
