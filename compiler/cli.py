@@ -246,12 +246,14 @@ def check(spec: Path, settings: tuple[str, ...], form: Format, with_data: bool) 
     document = attempt(lambda: override(load(spec), settings), form)
     compiled = attempt(lambda: compile_document(document), form)
     report(compiled.warnings, form)
-    if form == "text":
-        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
     if with_data:
         from .check_data import check_data
 
-        sys.exit(check_data(document, spec, to_stderr=form != "text"))
+        exit_code = check_data(document, spec, to_stderr=form != "text")
+        if exit_code:
+            sys.exit(exit_code)
+    if form == "text":
+        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
 
 
 @main.command()
