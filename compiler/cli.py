@@ -115,6 +115,11 @@ def _stale(folder: Path, compiled: Compiled, form: Format) -> bool:
     return bool(stale)
 
 
+ON_CPU = """\
+It trains on the CPU, as no --accelerator was named. For a GPU, set in [hardware]
+device = "cuda", and accelerator, as in "A100-80G"."""
+
+
 @main.command()
 @click.argument("base")
 @click.option("--data", "source", required=True, help="A data file, or a data set of the Hub.")
@@ -163,6 +168,8 @@ def new(
         text = first_spec(output, base, method, source, found, accelerator)
     output.write_text(text, "utf-8")
     click.echo(f"{output}\n{compiled.plan.summary.value}")
+    if accelerator is None:
+        click.echo(ON_CPU)
 
 
 @main.command()

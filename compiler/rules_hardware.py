@@ -46,7 +46,7 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         document,
         place,
         "batch-arithmetic",
-        f"a global batch of {total} sequences can't be shared out evenly",
+        f"a global batch of {_plural(total, 'sequence')} can't be shared out evenly",
         on="value",
         why=f"{_plural(world, 'device' if shared == 1 else 'group')} x {micro} a micro-batch = {unit} in each pass, "
         f"and {total} is no multiple of {unit}",

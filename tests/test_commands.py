@@ -194,11 +194,15 @@ def test_explain_for_programs(ftc):
 def test_new_writes_a_spec_that_compiles(ftc):
     code, said, _ = ftc("new", "smollm2-135m-instruct", "--data", "rows.jsonl", "-o", "my run.toml")
     assert code == 0 and "LoRA of smollm2-135m-instruct on 3 rows" in said
+    assert "It trains on the CPU" in said and '"cuda"' in said
+    text = Path("my run.toml").read_text()
+    assert "`ftc compile 'my run.toml'`" in text and "`ftc explain 'my run.toml'`" in text
     assert tomllib.loads(Path("my run.toml").read_text())["name"] == "my-run"
     assert ftc("compile", "my run.toml")[0] == 0 and Path("runs/my-run/train.py").is_file()
     Path("alpaca.json").write_text('[{"instruction": "a", "input": "", "output": "b"}]')
-    ftc("new", "llama-3-8b-instruct", "--data", "alpaca.json", "--method", "qlora",
+    _, said, _ = ftc("new", "llama-3-8b-instruct", "--data", "alpaca.json", "--method", "qlora",
         "--accelerator", "A100-80G", "-o", "gpu.toml")  # fmt: skip
+    assert "CPU" not in said
     spec = tomllib.loads(Path("gpu.toml").read_text())
     assert spec["data"]["train"][0]["format"] == "alpaca"
     assert spec["hardware"] == {"device": "cuda", "accelerator": "A100-80G"}
