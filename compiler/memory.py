@@ -20,6 +20,7 @@ from .presets import Architecture
 from .trained import trainable_parameters
 
 GIB = 2**30
+MOST = 10**15  # beyond that, numbers are nonsense, which is not to overflow
 # Bytes of an optimizer's state a parameter, where that stays on the GPU: Adam has two moments, Lion one;
 # bitsandbytes' 8-bit ones have a byte for each, the paged ones can go to the host; Muon has one for matrices.
 STATE = {"adamw": 8, "adamw_8bit": 2, "lion": 4, "lion_8bit": 1, "muon": 4}
@@ -71,6 +72,7 @@ def load_of(plan: Plan, known: Architecture | None) -> Load | None:
     if known is None or known.parameters is None:
         return None
     trained = trainable_parameters(dict(leaves(plan)), known) or 0  # not known: none is certain
+    trained = min(trained, MOST)
     quantization = plan.method.quantization
     return Load(
         frozen=known.parameters if plan.method.lora else known.parameters - trained,
@@ -80,7 +82,7 @@ def load_of(plan: Plan, known: Architecture | None) -> Load | None:
         width=4 if plan.model.dtype.value == "float32" else 2,
         optimizer=plan.optim.optimizer.value,
         stage=plan.parallel.zero_stage.value,
-        devices=plan.batch.world_size.value,
+        devices=min(plan.batch.world_size.value, MOST),
         offload_optimizer=plan.parallel.offload_optimizer.value,
         offload_params=plan.parallel.offload_params.value,
     )
