@@ -19,7 +19,7 @@ def names_page() -> Iterator[str]:
                 f"`{m.hub_id}`",
                 number(m.architecture.parameters),
                 number(m.architecture.max_position),
-                f"`{m.chat_template}`",
+                f"`{m.chat_template}`" if m.chat_template else "none of its own",
             ]
             for m in model_presets().values()
         ],

@@ -22,6 +22,7 @@ def test_a_preset_is_found_by_its_name_and_by_its_id(name: str) -> None:
     known = preset.architecture
     assert preset.chat_template is None or preset.chat_template in chat_templates()
     assert known.num_layers and known.hidden_size and known.vocab_size and known.parameters
+    assert known.max_position, "a length that is too long would pass"
     leaves = {module.rpartition(".")[2] for module in known.modules}
     assert set(known.linears or ()) <= leaves and "embed_tokens" in leaves
 
