@@ -12,11 +12,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .diagnostics import CompileError, Diagnostic
+from .diagnostics import CompileError, Diagnostic, sort
 from .facts import Facts
 from .load import Document, SpecSyntaxError
 from .load import load as load_document
 from .lockfile import LOCK, lock
+from .memory import will_not_fit
 from .plan import Plan
 from .positions import START
 from .render import Files, render
@@ -92,7 +93,8 @@ def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
         raise CompileError(problems)
     in_file = document.text if document.original is None else document.original
     files[LOCK] = lock(plan, checked.facts, files, f"{spec_folder}/{spec_name}", in_file)
-    return Compiled(plan, checked.facts, files, checked.warnings)
+    large = will_not_fit(plan, checked.facts.architecture, document)
+    return Compiled(plan, checked.facts, files, sort([*checked.warnings, *large]))
 
 
 def compile_for(document: Document, path: str | Path, output: str | Path) -> Compiled:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from . import compile_for
+from . import Compiled, compile_for
 from .load import Document
+from .resolve_data import copied_names
 from .write import write
 
 
@@ -21,21 +23,55 @@ def check_data(document: Document, spec: Path, to_stderr: bool = False) -> int:
     sys.stdout.flush()
     with tempfile.TemporaryDirectory(prefix="ftc-") as folder:
         run = Path(folder, "run")
-        write(compile_for(document, spec, run).files, run)
+        compiled = compile_for(document, spec, run)
+        write(compiled.files, run)
         command = [sys.executable, "-m", "ftc.runtime.tools.check_data"]
-        output = sys.stderr if to_stderr else None
-        return subprocess.run(command, cwd=run, stdout=output, check=False).returncode
+        return _naming(command, _originals(compiled), cwd=run, to_stderr=to_stderr)
 
 
 def preview_spec(document: Document, spec: Path, number: int, html: Path | None) -> int:
     """Shows rows of a spec that compiles; the exit code."""
     with tempfile.TemporaryDirectory(prefix="ftc-") as folder:
         run = Path(folder, "run")
-        write(compile_for(document, spec, run).files, run)
-        return preview_run(run, number, html)
+        compiled = compile_for(document, spec, run)
+        write(compiled.files, run)
+        return preview_run(run, number, html, _originals(compiled))
 
 
-def preview_run(run: Path, number: int, html: Path | None) -> int:
+def _originals(compiled: Compiled) -> dict[str, str]:
+    """What the run calls a file of the user's -> its path as the user knows it."""
+    facts, data = compiled.facts, compiled.plan.data
+    copies = copied_names(facts)
+    names = {copies[key]: str(path) for key, path, _ in facts.copied()}
+    for group, sources in (("train", data.train), ("validation", data.validation)):
+        for index, source in enumerate(sources):
+            fact = facts.files.get((group, index))
+            if fact and source.file:
+                names[source.file.value] = str(fact.path)
+            elif fact and source.files:
+                parts = zip(source.files.value, fact.parts, strict=True)
+                names |= {name: str(part.path) for name, part in parts}
+    return names
+
+
+def _naming(
+    command: list[str], names: dict[str, str], cwd: Path | None = None, to_stderr: bool = False
+) -> int:
+    """Runs a command whose errors are to name the user's own files; its exit code."""
+    files = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w./-])(?:{files})(?![\w/-])")
+    output = sys.stderr if to_stderr else None
+    with subprocess.Popen(command, cwd=cwd, stdout=output, stderr=subprocess.PIPE) as process:
+        for line in process.stderr or ():
+            text = line.decode("utf-8", "replace")
+            sys.stderr.write(pattern.sub(lambda match: names[match[0]], text) if names else text)
+            sys.stderr.flush()
+    return process.returncode
+
+
+def preview_run(
+    run: Path, number: int, html: Path | None, names: dict[str, str] | None = None
+) -> int:
     """Shows the first samples of a run directory's data; the exit code. `html` is the page to write."""
     if find_spec("transformers") is None:
         print(
@@ -46,4 +82,4 @@ def preview_run(run: Path, number: int, html: Path | None) -> int:
         return 2
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
-    return subprocess.run([*command, *page], check=False).returncode
+    return _naming([*command, *page], names or {})

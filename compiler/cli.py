@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from . import Compiled, compile_document, compile_for, load
+from . import Compiled, compile_document, load
 from .completion import explainable
 from .data_commands import data
 from .diagnostics import CompileError, Diagnostic
@@ -24,6 +24,7 @@ from .options import FORMAT, JSON, SETTINGS, SPEC
 from .overrides import override
 from .report import Format, attempt, fail, report
 from .report_command import report_command
+from .several import compile_each
 from .write import outdated, write
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -42,7 +43,7 @@ def main() -> None:
       ftc explain spec.toml          every value, and where it comes from
       ftc compile spec.toml -o out   write the run; next: bash out/launch.sh
       ftc diff old.toml new.toml     what changes, and what follows from it
-      ftc verify out                 was anything edited, is anything stale
+      ftc verify out                 is the run still what was compiled
       ftc report out                 a page on what it did: curves, samples, plan
 
     Exits with 0 if all is fine, 1 if something differs, 2 on errors. Results go to
@@ -76,7 +77,7 @@ def compile_command(
     directory (checkpoints, logs, exports) stays; a generated file that was edited
     is not overwritten. The changed values of --set stand in the run's spec.toml.
     """
-    compiled = attempt(lambda: _compiled(specs, output, settings), form)
+    compiled = attempt(lambda: compile_each(specs, output, settings), form)
     warnings = tuple(warning for _, result in compiled for warning in result.warnings)
     if form == "text":
         report(warnings)
@@ -92,26 +93,6 @@ def compile_command(
         report(warnings, form)
     if check and differs:
         sys.exit(1)
-
-
-def _compiled(
-    specs: tuple[Path, ...], output: Path | None, settings: tuple[str, ...]
-) -> list[tuple[Path, Compiled]]:
-    """Each spec compiled, with its run directory. Raises CompileError with the problems of all."""
-    compiled: list[tuple[Path, Compiled]] = []
-    problems: list[Diagnostic] = []
-    for spec in specs:
-        try:
-            document = override(load(spec), settings)
-            name = str(document.data.get("name", "run"))
-            several = output and len(specs) > 1
-            folder = output / name if output and several else output or Path("runs") / name
-            compiled.append((folder, compile_for(document, spec, folder)))
-        except CompileError as error:
-            problems += error.diagnostics
-    if problems:
-        raise CompileError(problems)
-    return compiled
 
 
 def _written(folder: Path, compiled: Compiled, force: bool, form: Format) -> bool:
@@ -132,6 +113,11 @@ def _stale(folder: Path, compiled: Compiled, form: Format) -> bool:
             click.echo(f"{folder}/{path}: {why}")
         click.echo(f"{folder}: {'stale' if stale else 'up to date'}")
     return bool(stale)
+
+
+ON_CPU = """\
+It trains on the CPU, as no --accelerator was named. For a GPU, set in [hardware]
+device = "cuda", and accelerator, as in "A100-80G"."""
 
 
 @main.command()
@@ -182,6 +168,8 @@ def new(
         text = first_spec(output, base, method, source, found, accelerator)
     output.write_text(text, "utf-8")
     click.echo(f"{output}\n{compiled.plan.summary.value}")
+    if accelerator is None:
+        click.echo(ON_CPU)
 
 
 @main.command()
@@ -215,8 +203,13 @@ def explain(
 def verify(run: Path) -> None:
     """Tell what of a RUN directory is no longer what was compiled.
 
-    That is: files edited or missing, data that changed, another runtime, a spec that
-    changed since. Exits with 0 if nothing is, 1 if something is.
+    By its lock, that is: files edited or missing, data that the run reads and that
+    changed, another runtime, a spec that changed since. Exits with 0 if nothing is, 1
+    if something is.
+
+    A small data file is copied into the run, so a change of the original changes no
+    run: whether a spec and its data compile to something else now, `ftc compile SPEC
+    -o RUN --check` tells.
     """
     from .inspect_run import verify_run
 
@@ -260,12 +253,14 @@ def check(spec: Path, settings: tuple[str, ...], form: Format, with_data: bool) 
     document = attempt(lambda: override(load(spec), settings), form)
     compiled = attempt(lambda: compile_document(document), form)
     report(compiled.warnings, form)
-    if form == "text":
-        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
     if with_data:
         from .check_data import check_data
 
-        sys.exit(check_data(document, spec, to_stderr=form != "text"))
+        exit_code = check_data(document, spec, to_stderr=form != "text")
+        if exit_code:
+            sys.exit(exit_code)
+    if form == "text":
+        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
 
 
 @main.command()

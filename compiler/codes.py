@@ -49,8 +49,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "bad-model": "The folder has a config.json that does not describe a model.",
         "not-causal": "The base fills gaps in a text, or turns one text into another. Only a model that "
         "goes on with a text can be trained to answer.",
-        "unpinned": "Something of the Hub is named without a commit. What it is may change from one "
-        "day to the next, and so may the run. A warning: the spec compiles.",
+        "unpinned": "Something of the Hub is named without a commit, or by a branch or tag. What it is may "
+        "change from one day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
         "no-embedding": "The tokenizer has a token that the model has no embedding for, and the chat "
         "template, or a prompt of [samples], uses it.",
@@ -83,11 +83,17 @@ COMPILER: dict[str, dict[str, str]] = {
     "The hardware": {
         "attention-not-supported": "The hardware, or the dtype on it, can't run this attention.",
         "dtype-not-supported": "The hardware does not compute in this dtype.",
+        "will-not-fit": "What lies on each GPU for certain is more than its memory: weights, gradients, float32 "
+        "copies, the optimizer's state. A lower bound, so a run without this warning may be too large, too.",
+        "heads-not-shared": "Devices that share a sequence share out the heads of attention, and the model's "
+        "can't be shared out evenly among so many.",
         "kernels-not-supported": "The kernels don't run on this hardware, or not for this model.",
         "engine-not-supported": "The server does not run on this hardware.",
     },
     "The run directory": {
         "bad-output": "No run can be written there: it is something else, or not writable.",
+        "same-output": "Two of the specs that are compiled would be written to one directory, the later "
+        "over the earlier.",
         "edited": "A generated file was edited since. ftc does not overwrite work unasked.",
         "exists": "`ftc new` does not overwrite a file.",
         "no-lock": "The directory has no ftc.lock that can be read, so it is no run of ftc, or a "

@@ -55,7 +55,7 @@ def read(place: Place, run: Path | None) -> Side:
     """The side that is at a place. A spec beside a run is compiled for the run's directory."""
     try:
         if place.path.is_dir():
-            return of_run(place.path)
+            return of_run(place.path, "name a spec, or a directory that `ftc compile` made")
         document = load(place.path)
         if run is None:
             return of_compiled(document, compile_document(document))

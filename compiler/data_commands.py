@@ -14,7 +14,7 @@ import click
 
 from . import load
 from .diagnostics import Diagnostic
-from .formats import FORMATS
+from .formats import FORMATS, unknown
 from .overrides import override
 from .report import attempt, fail, report
 from .row_sources import row_sources
@@ -26,13 +26,20 @@ def data() -> None:
     """List row formats, convert data."""
 
 
+def _named(_context: click.Context, _parameter: click.Parameter, start: str) -> list[str]:
+    return [name for name in FORMATS if name.startswith(start)]
+
+
 @data.command("formats")
-@click.argument("name", required=False, type=click.Choice(list(FORMATS)), metavar="[NAME]")
+@click.argument("name", required=False, shell_complete=_named)
 def formats(name: str | None) -> None:
     """List the row formats, or show a row of one.
 
     The list has the columns that each format needs.
     """
+    if name is not None and name not in FORMATS:
+        problem = unknown(name)
+        fail([Diagnostic(problem.code, problem.message, name, hints=tuple(problem.hints))])
     if name is not None:
         click.echo(f"{FORMATS[name].help}\n{FORMATS[name].example_row}")
         return

@@ -262,7 +262,8 @@ def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int
             raise Unusable("missing-column", message, _example(found.name), place=place)
         if not found.code and (problem := formats.misfit(found.name, row)):
             message = f"not a row of the format {found.name}: {problem}"
-            raise Unusable("bad-data", message, _example(found.name), place=place)
+            hints = (*formats.guesses(found.name, row), _example(found.name))
+            raise Unusable("bad-data", message, *hints, place=place)
     return number, found
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .diagnostics import CompileError, Diagnostic, nearest, visible
-from .language import changes, extra, field_at
+from .completion import names
+from .diagnostics import CompileError, Diagnostic, KeyPath, nearest, visible
+from .language import METHODS, changes, choice, dotted, extra, field_at, homes
 from .load import Document
 from .plan import Plan, Value, leaves
 from .quote import toml
 from .report import as_json as diagnostics_as_json
-from .tree import is_table
+from .tree import is_array, is_table
+from .vocabulary import NO_KEY, RENAMED
+
+INDEX = re.compile(r"\[\d+\]")
+UNSET = "unset"  # the origin of what neither the spec nor the plan says
 
 
 @dataclass(frozen=True)
@@ -44,49 +49,117 @@ def explain(document: Document, plan: Plan, wanted: str | None = None) -> list[E
     if wanted is None:
         return every
     found = [e for e in every if any(_below(name, wanted) for name in (e.path, e.key) if name)]
+    found = found or _left_out(document, wanted)
     if not found:
-        guess = nearest(wanted, [e.path for e in every])
-        hint = f"did you mean `{guess}`?" if guess else "`ftc explain SPEC` lists them"
-        message = f"no value is called `{wanted}`"
-        raise CompileError([Diagnostic("unknown-key", message, document.path, hints=(hint,))])
+        raise CompileError([_unknown(document, wanted, [e.path for e in every])])
     return found
 
 
 def _below(name: str, wanted: str) -> bool:
-    return name == wanted or name.startswith((f"{wanted}.", f"{wanted}["))
+    """Whether `wanted` is the name or a table around it; it may leave out the numbers of a list."""
+    return any(
+        form == wanted or form.startswith((f"{wanted}.", f"{wanted}["))
+        for form in (name, INDEX.sub("", name))
+    )
+
+
+def _left_out(document: Document, wanted: str) -> list[Explained]:
+    """A key that the plan has no value of: it is not set, or set to what takes no effect, or is renamed there."""
+    kind = document.data.get("method", {}).get("kind", "full")
+    parts = _parts(wanted)
+    field = field_at(tuple(part for part in parts if isinstance(part, str)), kind)
+    if field is None:
+        return []
+    found: list[Explained] = []
+    for path, value in _set_at(document.data, parts):
+        span = document.locate(path)
+        line = None if document.argument(span.line) else span.line
+        name = dotted(path)
+        found.append(_of_key(name, value, document.where(span), name, line, kind))
+    default = (
+        None if field.is_required() else field.get_default()
+    )  # required in a table that is not there
+    return found or [_of_key(wanted, default, UNSET, wanted, None, kind)]
+
+
+def _set_at(data: Any, parts: KeyPath, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Each place in a spec that `parts` leads to, with its value; it may leave out the numbers of a list."""
+    if is_array(data) and parts and not isinstance(parts[0], int):
+        for number, item in enumerate(data):
+            yield from _set_at(item, parts, (*path, number))
+    elif not parts:
+        yield path, data
+    else:
+        children: dict[Any, Any] = dict(enumerate(data)) if is_array(data) else {}
+        children = data if is_table(data) else children
+        if parts[0] in children:
+            yield from _set_at(children[parts[0]], parts[1:], (*path, parts[0]))
+
+
+def _unknown(document: Document, wanted: str, paths: Sequence[str]) -> Diagnostic:
+    """What a name may mean: a key of another method, one of another table, another tool's word, a misspelt one."""
+    word = wanted.rpartition(".")[2]
+    own = document.data.get("method", {}).get("kind", "full")
+    kinds = [kind for kind in METHODS if field_at(_parts(INDEX.sub("", wanted)), kind)]
+    at_home = [f"{home}.{word}" if home else word for home in homes(word)]
+    near = nearest(wanted, [*paths, *(name.path for name in names())])
+    hint = "`ftc explain SPEC` lists them"
+    if kinds and own not in kinds:
+        needs = choice([f'kind = "{kind}"' for kind in kinds])
+        hint = f'it has no meaning with kind = "{own}", but with {needs}'
+    elif word.lower() in RENAMED:
+        hint = f"it is called `{RENAMED[word.lower()]}` here"
+    elif word.lower() in NO_KEY:
+        hint = f"there is no such key: {NO_KEY[word.lower()]}"
+    elif at_home:
+        hint = f"did you mean {choice([f'`{path}`' for path in at_home])}?"
+    elif near:
+        hint = f"did you mean `{near}`?"
+    message = f"no value is called `{wanted}`"
+    return Diagnostic("unknown-key", message, document.path, hints=(hint,))
 
 
 def _explained(document: Document, path: str, value: Value[Any]) -> Explained:
     kind, detail = value.origin.kind, value.origin.detail
     key = detail if kind in ("spec", "default") else None
-    parts = (
-        [int(p) if p.isdigit() else p for p in re.split(r"[.\[\]]+", detail) if p] if key else []
-    )
-    span = document.key(parts) if kind == "spec" else None
+    span = document.key(_parts(key)) if key and kind == "spec" else None
     method = document.data.get("method", {}).get("kind", "full")
-    field = field_at(tuple(parts), method) if key else None
     origin = str(value.origin)
     if span is not None:
         origin = document.where(span)
+    line = span.line if span and not document.argument(span.line) else None
+    return _of_key(path, value.value, origin, key, line, method)
+
+
+def _of_key(
+    path: str, value: Any, origin: str, key: str | None, line: int | None, method: str
+) -> Explained:
+    """A value with what the language says of its key."""
+    parts = _parts(key) if key else ()
+    field = field_at(parts, method) if key else None
     return Explained(
         path,
-        value.value,
+        value,
         origin,
         key,
-        span.line if span and not document.argument(span.line) else None,
+        line,
         (field.description or "") if field else "",
         str(extra(field).get("unit", "")) if field else "",
-        changes(tuple(parts), method) if key else "",
+        changes(parts, method) if key else "",
     )
+
+
+def _parts(path: str) -> KeyPath:
+    return tuple(int(p) if p.isdigit() else p for p in re.split(r"[.\[\]]+", path) if p)
 
 
 def show(explained: list[Explained], *, details: bool) -> str:
     """A line a value, in columns; with `details` its help and what a change of it means."""
-    rows = [(e.path, _value(e), e.origin) for e in explained]
+    rows = [(e.path, *_value_and_origin(e)) for e in explained]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     lines: list[str] = []
     for e, (path, value, origin) in zip(explained, rows, strict=True):
-        lines.append(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
+        lines.append(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip())
         if details and e.help:
             lines.append(f"    {e.help}")
         if details and e.changes:
@@ -106,6 +179,12 @@ def as_json(explained: list[Explained], warnings: Sequence[Diagnostic]) -> str:
     said = json.loads(diagnostics_as_json(warnings))
     content = {"values": [asdict(value) for value in explained], "warnings": said}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _value_and_origin(explained: Explained) -> tuple[str, str]:
+    if explained.origin != UNSET:
+        return _value(explained), explained.origin
+    return f"{UNSET}; default {_value(explained)}" if explained.value is not None else UNSET, ""
 
 
 def _value(explained: Explained) -> str:

@@ -174,6 +174,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
         hidden_size=number("hidden_size"),
+        num_heads=number("num_attention_heads"),
+        num_kv_heads=number("num_key_value_heads"),
         rope=_rope(data),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
         # Code of the model's own may name them as it likes.

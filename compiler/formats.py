@@ -9,9 +9,11 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from . import messages
 from .diagnostics import nearest
+from .messages import kind
 from .presets import resource
-from .tree import is_table
+from .tree import is_array
 from .unusable import Unusable
 
 Row = dict[str, Any]
@@ -77,7 +79,6 @@ def _is_msagent(conversations: Any) -> bool:
     return isinstance(conversations, str) or "<|startofthink|>" in str(conversations)
 
 
-KINDS = {str: "a text", list: "a list", dict: "a table", type(None): "null", bool: "true or false"}
 LOOSE = ("msagent", "preference", "openorca")  # a column may be of several kinds, or null
 
 
@@ -87,15 +88,20 @@ def misfit(name: str, row: Row) -> str:
     for column in () if name in LOOSE else format.columns:
         value, like = row[column], format.example[column]
         if type(value) is not type(like):
-            kind = KINDS.get(value.__class__, "a number")
-            return f"`{column}` must be {KINDS[type(like)]}; it is {kind}"
-        for number, item in enumerate(value if format.roles else (), 1):
-            key = next(iter(like[0]))
-            side = item.get(key) if is_table(item) else item
-            if side not in format.roles:
-                among = ", ".join(format.roles)
-                return f"message {number}: `{key}` must be one of {among}; it is {side!r:.40}"
+            return f"`{column}` must be {kind(like)}; it is {kind(value)}"
+        if format.roles and (problem := messages.misfit(column, value, like[0], format.roles)):
+            return problem
     return ""
+
+
+def guesses(name: str, row: Row) -> list[str]:
+    """A hint at the role that a misfit of this format may mean."""
+    format = FORMATS[name]
+    column = format.columns[0]
+    if not format.roles or not is_array(row[column]):
+        return []
+    near = messages.meant_role(row[column], next(iter(format.example[column][0])), format.roles)
+    return [f'did you mean "{near}"?'] if near else []
 
 
 def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:

@@ -1,4 +1,9 @@
-"""`ftc verify`: is a run directory still what was compiled, and still up to date?"""
+"""`ftc verify`: is a run directory still what was compiled? Its lock is what it is judged by.
+
+Whether the spec and its data would compile to something else now is another question, which
+`ftc compile --check` answers: small data files are copied into the run, and their originals may change without any
+effect on it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .diagnostics import CompileError, Diagnostic
-from .lockfile import LOCK, read_lock, sha256, tool_version
+from .lockfile import no_lock, read_lock, sha256, tool_version
 from .vendor import VENDORED, runtime_sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "runtime"]
@@ -29,10 +33,7 @@ def verify_run(folder: Path) -> list[Finding]:
     """
     lock = read_lock(folder)
     if lock is None:
-        hint = "ftc compile SPEC -o DIRECTORY makes one"
-        raise CompileError(
-            [Diagnostic("no-lock", f"{LOCK} is missing or damaged", str(folder), 0, hints=(hint,))]
-        )
+        raise no_lock(folder, "name a directory that `ftc compile SPEC -o DIRECTORY` made")
     found: list[Finding] = []
     for name, digest in lock["files"].items():
         path = folder / name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .diagnostics import CompileError, Diagnostic, nearest
 from .facts import Facts
 from .language import changes
 from .plan import Plan, Value, leaves
@@ -115,3 +118,24 @@ def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if is_table(found) and is_table(found.get("files")) else None
+
+
+def no_lock(folder: Path, wanted: str) -> CompileError:
+    """Why this is no run directory; `wanted` says what to name instead."""
+    message, hints = f"{LOCK} is missing", [wanted]
+    if (folder / LOCK).exists():
+        message = f"{LOCK} is damaged"
+        hints.append("or compile its spec into it again, with --force")
+    elif folder.is_file():
+        message = "this is a file, not a run directory"
+        if folder.suffix == ".toml":
+            hints = [
+                f"`ftc compile {shlex.quote(str(folder))}` makes a run of it: name that directory"
+            ]
+    elif not folder.exists():
+        message = "there is no such directory"
+        with suppress(OSError):
+            runs = [path.parent.name for path in folder.parent.glob(f"*/{LOCK}")]
+            near = nearest(folder.name, sorted(runs))
+            hints = [f"did you mean `{folder.with_name(near)}`?"] if near else hints
+    return CompileError([Diagnostic("no-lock", message, str(folder), hints=tuple(hints))])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
+from .diagnostics import visible
 from .quote import toml
 
 HEAD = """\
@@ -50,7 +52,7 @@ def first_spec(
     name = name.lstrip("._-") or "run"
     values = {
         "name": name,
-        "file": file.name,
+        "file": visible(shlex.quote(file.name)),
         "quoted_name": toml(name),
         "base": toml(base),
         "method": toml(method),

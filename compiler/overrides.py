@@ -16,6 +16,7 @@ from .diagnostics import CompileError, Diagnostic, KeyPath
 from .language import dotted
 from .load import Document, SpecSyntaxError, parse
 from .pieces import Piece, between
+from .plan_names import decided_by
 from .quote import toml
 
 FORM = re.compile(r"^(?P<path>[A-Za-z0-9_.\[\]-]+?)=(?P<value>.*)$", re.S)
@@ -45,7 +46,12 @@ def override(document: Document, settings: Sequence[str]) -> Document:
     at, problems = len(text) + 1, list[Diagnostic]()
     for setting, argument in zip(settings, arguments, strict=True):
         try:
-            document = _applied(document, _read(setting, at + len("--set ")))
+            read = _read(setting, at + len("--set "))
+            keys = decided_by(dotted(read.path))
+            if keys:
+                problems.append(_derived(document, argument, read, keys))
+            else:
+                document = _applied(document, read)
         except ValueError as error:
             problems.append(_problem(document, argument, str(error)))
         at += len(argument) + 1
@@ -113,7 +119,7 @@ def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, 
         first = inline[0] + 1
         empty = text[first : inline[1] - 1].isspace() or first == inline[1] - 1
         return first, first, [*pair, *([] if empty else [_glue(", ", value)])]
-    if home is not None:
+    if home is not None and not _implied(text, home):
         begin = text.rfind("\n", 0, home[0]) + 1
         behind = text.find("\n", home[1]) + 1
         if not text[begin:].lstrip().startswith("["):  # it is there as dotted keys
@@ -127,9 +133,26 @@ def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, 
     return len(text.rstrip()), len(text), [*header, *line]
 
 
+def _implied(text: str, home: tuple[int, int]) -> bool:
+    """Whether a table is there by a header of something in it alone: `data` by [[data.train]]."""
+    line = text[text.rfind("\n", 0, home[0]) + 1 :].lstrip()
+    return line.startswith("[") and text[home[1] :].lstrip(" \t").startswith(".")
+
+
 def _glue(text: str, beside: Piece) -> Piece:
     """What TOML needs, and the argument lacks."""
     return Piece(text, beside.start, beside.end)
+
+
+def _derived(
+    document: Document, argument: str, setting: Setting, keys: Sequence[str]
+) -> Diagnostic:
+    """Of a value that `ftc explain` shows, and that follows from others."""
+    message = f"`{dotted(setting.path)}` is a value of the plan, not a key of the spec"
+    hint = f"it follows from {' and '.join(f'`{key}`' for key in keys)}: set what is to change of these"
+    if len(keys) == 1:
+        hint = f"set `{keys[0]}`, which decides it"
+    return Diagnostic("bad-set", message, document.path, 0, hints=(hint,), argument=argument)
 
 
 def _problem(document: Document, argument: str, message: str) -> Diagnostic:

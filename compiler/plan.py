@@ -222,8 +222,11 @@ class ChatPlan(NamedTuple):
 
 
 class DeployPlan(NamedTuple):
+    """`tp`: the devices that share the model, where they are not all of a node."""
+
     engine: Value[str]
     backend: Value[str] | None
+    tp: Value[int] | None
     host: Value[str]
     port: Value[int]
     model_name: Value[str]

@@ -41,11 +41,19 @@ class Architecture(NamedTuple):
     parameters: int | None = None
     num_layers: int | None = None
     hidden_size: int | None = None
+    num_heads: int | None = None
+    num_kv_heads: int | None = None
     vocab_size: int | None = None
     tied: bool | None = None
     rope: str | None = None
     linears: dict[str, tuple[int, int]] | None = None
     modules: tuple[str, ...] = ()
+
+    def shares_heads(self, devices: int) -> bool:
+        """Whether so many devices can each take as many heads of attention; true where the heads are not
+        known. Of fewer heads of keys and values, several devices hold the same one."""
+        heads, kv_heads = self.num_heads or devices, self.num_kv_heads or devices
+        return heads % devices == 0 and (kv_heads % devices == 0 or devices % kv_heads == 0)
 
     def names(self) -> list[str]:
         """The modules in full, block by block."""
@@ -160,36 +168,3 @@ def shipped_templates() -> list[str]:
         for family, names in families.items()
     )
     return [f"ftc ships {', '.join(own)}", "and XTuner's, as xtuner/default"]
-
-
-class Accelerator(NamedTuple):
-    """A GPU: memory in GB, whether it computes in bfloat16 (NVIDIA Ampere and newer), and TFLOPS.
-
-    `tflops`: the peak of dense 16-bit products summed in float32, by NVIDIA's data sheets and (RTX, L4,
-    L40S) architecture papers, of the SXM form where there are several. Data sheets often give twice as
-    much, which is with half of the weights zero.
-    """
-
-    memory: int
-    bfloat16: bool
-    tflops: float
-
-
-ACCELERATORS = {
-    "A10-24G": Accelerator(24, True, 125.0),
-    "A100-40G": Accelerator(40, True, 312.0),
-    "A100-80G": Accelerator(80, True, 312.0),
-    "A6000-48G": Accelerator(48, True, 154.8),
-    "B200-180G": Accelerator(180, True, 2250.0),
-    "H100-80G": Accelerator(80, True, 989.4),
-    "H200-141G": Accelerator(141, True, 989.4),
-    "L4-24G": Accelerator(24, True, 121.0),
-    "L40S-48G": Accelerator(48, True, 362.0),
-    "RTX3090-24G": Accelerator(24, True, 71.0),
-    "RTX4090-24G": Accelerator(24, True, 165.2),
-    "RTX5090-32G": Accelerator(32, True, 209.5),
-    "RTX2080Ti-11G": Accelerator(11, False, 53.8),
-    "T4-16G": Accelerator(16, False, 65.0),
-    "V100-16G": Accelerator(16, False, 125.0),
-    "V100-32G": Accelerator(32, False, 125.0),
-}

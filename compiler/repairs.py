@@ -13,7 +13,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from .diagnostics import SECRET, KeyPath, guess, odd_letter
-from .keys import Table
+from .keys import NAME, Table
 from .language import (
     METHODS,
     choice,
@@ -114,7 +114,10 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
             yield int(number[1]), ""  # zero3, "3 epochs"; a 4k is anybody's guess
         yield re.sub(r"^[a-z]+://|/$", "", given), ""
         yield "".join(c for c in given if c.isprintable()).strip(), ""
-        yield re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-"), ""
+        dashed = re.sub(r"[^A-Za-z0-9._-]+", "-", given)
+        yield dashed.strip("-"), ""
+        if "*" not in given:  # of a pattern, the rest would mean something else
+            yield dashed.strip("._-"), ""
         yield re.sub(r"[^A-Za-z0-9.*?]+", "_", given).strip("_"), ""
         yield given.replace(" ", "").upper(), ""
     elif isinstance(given, bool | int | float) and abs(given) < 1e15:  # not nan, either
@@ -155,6 +158,8 @@ def example(name: str, field: FieldInfo) -> str:
         others = f" (or {choice([toml(word) for word in words[1:]])})" if words[1:] else ""
         return f"`{name} = {toml(words[0])}`{others}"
     value = '["..."]' if is_list(field.annotation) else '"..."'
+    if any(getattr(limit, "pattern", None) == NAME for limit in field.metadata):
+        value = toml("my-run")  # three dots are no name
     if field.annotation is int:
         value = toml(2)
     if field.annotation is float:

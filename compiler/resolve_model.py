@@ -6,11 +6,12 @@ from pathlib import PurePath
 from typing import Any
 
 from . import plan as p
+from .accelerators import find_accelerator
 from .architectures import INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
-from .presets import ACCELERATORS, EMBEDDINGS
+from .presets import EMBEDDINGS
 from .spec import Spec
 from .spec_model import ROPE_KEYS, Full, Lora, Qlora, RopeScaling
 from .taking import Taker, derived, target
@@ -22,9 +23,8 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
     origin = Origin("preset", preset.name) if preset else Origin("spec", "model.base")
     folder = str(PurePath(spec_folder, model.base)) if facts.local_model else None
     hub_id = None if package or folder else preset.hub_id if preset else model.base
-    capable = (
-        ACCELERATORS[spec.hardware.accelerator].bfloat16 if spec.hardware.accelerator else False
-    )
+    accelerator = find_accelerator(spec.hardware.accelerator)
+    capable = accelerator is not None and accelerator.bfloat16
     dtype: Value[str] = take("model.dtype")
     if dtype.value == "auto":
         name = "float32" if spec.hardware.device == "cpu" else "bfloat16" if capable else "float16"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from . import plan as p
+from .accelerators import find_accelerator
 from .plan import Origin, Value
-from .presets import ACCELERATORS, method_preset
+from .presets import method_preset
 from .spec import Spec
 from .taking import Taker, derived
 
@@ -111,9 +112,9 @@ def parallel_plan(spec: Spec, take: Taker) -> p.ParallelPlan:
 
 def hardware_plan(spec: Spec, take: Taker, dtype: str) -> p.HardwarePlan:
     name = spec.hardware.accelerator
-    peak = None
-    if name is not None and dtype != "float32":
-        peak = derived(ACCELERATORS[name].tflops, f"{name}'s peak in {dtype}, dense")
+    known, peak = find_accelerator(name), None
+    if known is not None and known.tflops is not None and dtype != "float32":
+        peak = derived(known.tflops, f"{name}'s peak in {dtype}, dense")
     return p.HardwarePlan(
         device=take("hardware.device"),
         accelerator=take.given("hardware.accelerator"),

@@ -97,8 +97,22 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker) -> p.DeployPlan:
     return p.DeployPlan(
         engine=engine,
         backend=backend,
+        tp=_serving_devices(spec, facts) if backend else None,
         host=take("deploy.host"),
         port=take("deploy.port"),
         model_name=name,
         api_key_env=take.given("deploy.api_key_env"),
     )
+
+
+def _serving_devices(spec: Spec, facts: Facts) -> Value[int] | None:
+    """The most devices of a node that share out the heads; None for all of them.
+
+    lmdeploy asserts that the heads, and those of keys and values, are a multiple of --tp (its
+    pytorch/config.py and turbomind/builders). A divisor of the devices divides what else it cuts up.
+    """
+    known, devices = facts.architecture, spec.hardware.devices_per_node
+    if known is None or known.shares_heads(devices):
+        return None
+    most = max(d for d in range(1, devices) if devices % d == 0 and known.shares_heads(d))
+    return derived(most, f"what {known.num_heads} heads can be shared out to, of {devices} devices")

@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     rules_hardware.offload_fits,
     rules_hardware.engine_fits,
     rules_parallel.groups_are_whole,
+    rules_parallel.heads_can_be_shared,
     rules_parallel.sequences_can_be_shared,
     rules_optim.optimizer_reads_its_keys,
     rules_optim.optimizer_has_its_device,

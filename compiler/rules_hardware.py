@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from .accelerators import ACCELERATORS, ARCHITECTURES, find_accelerator, same_model
 from .architectures import INSTEAD, WITHOUT_FLASH
-from .diagnostics import Diagnostic, KeyPath, at, first_set, nearest
+from .diagnostics import Diagnostic, KeyPath, at, first_set
 from .facts import Facts
 from .language import choice
 from .load import Document
-from .presets import ACCELERATORS
 from .spec import Spec
 from .spec_model import Qlora
 
@@ -47,7 +46,7 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
         document,
         place,
         "batch-arithmetic",
-        f"a global batch of {total} sequences can't be shared out evenly",
+        f"a global batch of {_plural(total, 'sequence')} can't be shared out evenly",
         on="value",
         why=f"{_plural(world, 'device' if shared == 1 else 'group')} x {micro} a micro-batch = {unit} in each pass, "
         f"and {total} is no multiple of {unit}",
@@ -62,7 +61,7 @@ def _plural(number: int, noun: str) -> str:
 
 def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The compile target must be known: dtype and attention follow from it."""
-    name, known = spec.hardware.accelerator, ", ".join(ACCELERATORS)
+    name = spec.hardware.accelerator
     why = "dtype and attention follow from it"
     if spec.hardware.device == "cpu":
         if name is not None:
@@ -76,36 +75,29 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
             )
     elif name is None:
         message = "[hardware] has no `accelerator`, which a GPU run needs"
-        hints = [f"set accelerator to one of {known}"]
+        hints = [f"set accelerator to one of {', '.join(ACCELERATORS)}", OTHER]
         hints += [] if document.key(DEVICE) else ['or set device = "cpu": left out, it is "cuda"']
         yield at(document, ACCELERATOR, "missing-key", message, why=why, hints=hints)
-    elif name not in ACCELERATORS:
-        similar = choice([f'"{other}"' for other in _similar(name)] or [""])
-        hints = [f"did you mean {similar}?"] if similar else []
-        hints += [] if similar else [f"ftc knows {known}"]
+    elif find_accelerator(name) is None:
+        found = [f'"{other}"' for other in same_model(name)]
+        hints = [f"did you mean {choice(found)}?"] if found else []
+        hints += [] if found else [f"ftc knows {', '.join(ACCELERATORS)}"]
         message = f'ftc does not know the accelerator "{name}"'
+        hints.append(OTHER)
         yield at(document, ACCELERATOR, "unknown-value", message, on="value", why=why, hints=hints)
 
 
-def _similar(name: str) -> list[str]:
-    """The accelerators that "a100" or "NVIDIA A100-SXM4-80GB" may mean."""
-
-    def bare(text: str) -> str:
-        return re.sub(r"NVIDIA|TESLA|GEFORCE|PCIE|SXM\d?|HBM\d?|[^A-Z0-9]", "", text.upper())
-
-    word = bare(name)
-    if len(word) > 1:
-        found = [k for k in ACCELERATORS if bare(k).startswith(word) or word.startswith(bare(k))]
-        if found:
-            return found
-    near = nearest(name.upper(), ACCELERATORS)
-    return [near] if near else []
+# The way out for a card that is not listed.
+OTHER = (
+    f"or name any other card by its architecture ({', '.join(ARCHITECTURES)}) and memory, as in "
+    '"ada-16G" for an RTX 4080; of such a card no peak is known, so metrics have no MFU'
+)
 
 
 def dtype_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The target computes in the chosen dtype."""
     dtype, device = spec.model.dtype, spec.hardware.device
-    accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")
+    accelerator = find_accelerator(spec.hardware.accelerator)
     if device == "cuda" and dtype == "bfloat16" and accelerator and not accelerator.bfloat16:
         yield at(
             document,
@@ -151,7 +143,7 @@ def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
         return
     if spec.model.attention != "flash_attention_2":
         return
-    accelerator = ACCELERATORS.get(spec.hardware.accelerator or "")
+    accelerator = find_accelerator(spec.hardware.accelerator)
     on_cpu = spec.hardware.device == "cpu"
     if on_cpu or (accelerator and not accelerator.bfloat16):
         yield at(

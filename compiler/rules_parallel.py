@@ -8,6 +8,7 @@ from .architectures import INSTEAD
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
 from .load import Document
+from .presets import Architecture
 from .spec import Spec
 
 SHARED: KeyPath = ("parallel", "sequence_parallel_size")
@@ -20,7 +21,7 @@ def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[D
         spec.hardware.nodes * spec.hardware.devices_per_node,
     )
     if world % shared:
-        sizes = [str(size) for size in range(2, world + 1) if world % size == 0]
+        sizes = _sizes(world, facts)
         yield at(
             document,
             SHARED,
@@ -36,6 +37,39 @@ def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[D
                 "or set hardware.devices_per_node to a multiple of it",
             ],
         )
+
+
+def heads_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Ulysses exchanges parts of a sequence for heads of attention, as many for each device."""
+    known, shared = facts.architecture, spec.parallel.sequence_parallel_size
+    world = spec.hardware.nodes * spec.hardware.devices_per_node
+    if known is None or known.shares_heads(shared) or world % shared:
+        return
+    heads = f"{known.num_heads} attention heads"
+    if known.num_kv_heads not in (None, known.num_heads):
+        heads += f" and {known.num_kv_heads} of keys and values"
+    fitting, possible = _sizes(world, facts), _sizes(None, facts)
+    hints = [f"set it to {' or '.join(fitting)}"] if fitting else []
+    if possible and not fitting:
+        hints = [f"set it and hardware.devices_per_node to {' or '.join(possible)}"]
+    yield at(
+        document,
+        SHARED,
+        "heads-not-shared",
+        f"{shared} devices can't share out the heads of {spec.model.base}, which has {heads}",
+        on="value",
+        why="devices that share a sequence (DeepSpeed's Ulysses) each attend with as many whole heads",
+        others=[(("model", "base"), f'base is "{spec.model.base}"')],
+        hints=[*hints, f"{'or ' if hints else ''}remove sequence_parallel_size"],
+    )
+
+
+def _sizes(world: int | None, facts: Facts) -> list[str]:
+    """The sizes of groups that `world` devices, or however many are needed, can make up with this model."""
+    known = facts.architecture or Architecture("")
+    most = world or known.num_heads or 1
+    fitting = (size for size in range(2, most + 1) if known.shares_heads(size))
+    return [str(size) for size in fitting if world is None or world % size == 0]
 
 
 def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

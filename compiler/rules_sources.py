@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
@@ -12,6 +13,7 @@ from .keys import Refused
 from .load import Document
 from .spec import Spec
 from .spec_data import Source
+from .spec_model import Model
 
 Rule = Callable[[Spec, Facts, Document], Iterator[Diagnostic]]
 SourceRule = Callable[[Source, KeyPath, Facts, Document], Iterator[Diagnostic]]
@@ -19,6 +21,8 @@ SourceRule = Callable[[Source, KeyPath, Facts, Document], Iterator[Diagnostic]]
 GROUPS = ("train", "validation")
 BASE: KeyPath = ("model", "base")
 REVISION: KeyPath = ("model", "revision")
+HUB = "https://huggingface.co"
+COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")  # branches and tags move; what is shorter may be one
 
 
 def _each_source(rule: SourceRule) -> Rule:
@@ -139,9 +143,12 @@ def data_is_pinned(
     source: Source, path: KeyPath, facts: Facts, document: Document
 ) -> Iterator[Diagnostic]:
     """A data set of the Hub has a revision."""
-    hub = is_hub_id(source.source) or modelscope_id(source.source)
-    if hub and source.revision is None:
-        yield _unpinned(document, (*path, "source"), source.source)
+    other = modelscope_id(source.source)
+    if other or is_hub_id(source.source):
+        site = "https://www.modelscope.cn" if other else HUB
+        address = f"{site}/datasets/{other or source.source}" + (".git" if other else "")
+        table = f"this [[data.{path[1]}]]"
+        yield from _unpinned(document, path, "source", source, table, address)
 
 
 def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -185,25 +192,34 @@ def model_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Di
             others=[(BASE, f'base is "{model.base}"')],
             hints=["remove model.revision", *(['or set source = "hub"'] if packaged else [])],
         )
-    elif model.revision is None and on_hub and not broken:
-        yield _unpinned(document, BASE, model.base)
+    elif on_hub and not broken:
+        address = f"{HUB}/{preset.hub_id if preset else model.base}"
+        yield from _unpinned(document, ("model",), "base", model, "[model]", address)
 
 
-def _unpinned(document: Document, path: KeyPath, name: str) -> Diagnostic:
-    return at(
+def _unpinned(
+    document: Document, path: KeyPath, key: str, pinned: Source | Model, table: str, address: str
+) -> Iterator[Diagnostic]:
+    """The warning where `pinned`, the table at `path`, names (with `key`) what may change at `address`."""
+    name, revision = getattr(pinned, key), pinned.revision
+    if revision is not None and COMMIT.match(revision):
+        return
+    message = f"{name} has no `revision`, so it is whatever the Hub has on the day"
+    if revision is not None:
+        message = f'the revision "{revision}" of {name} is no commit in full, so it may move'
+    yield at(
         document,
-        path,
+        (*path, key if revision is None else "revision"),
         "unpinned",
-        f"{name} has no `revision`, so it is whatever the Hub has on the day",
+        message,
         on="value",
         why="two runs of this spec may differ, and nobody would be told",
-        hints=[f"set revision in {_table(path)} to a commit (40 hexadecimal digits)"],
+        hints=[
+            f"set revision in {table} to a commit (40 hexadecimal digits)",
+            f"this prints the newest: git ls-remote {address} HEAD",
+        ],
         severity="warning",
     )
-
-
-def _table(path: KeyPath) -> str:
-    return "[model]" if path == BASE else f"this [[data.{path[1]}]]"
 
 
 def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

@@ -16,9 +16,10 @@ from . import Compiled, load
 from .diagnostics import CompileError, Diagnostic
 from .facts import DataFile
 from .load import Document
-from .lockfile import LOCK, read_lock, sha256
+from .lockfile import LOCK, no_lock, read_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
+from .plan_names import key_of
 from .presets import Architecture, find_model
 from .tree import is_array, is_table, is_tuple
 
@@ -83,14 +84,15 @@ def _listed(value: Any) -> Any:
     return list(value) if is_tuple(value) else value
 
 
-def of_run(folder: Path) -> Side:
-    """A run directory: the plan, the facts and the files that its lock records.
+def of_run(folder: Path, wanted: str = "name a directory that `ftc compile` made") -> Side:
+    """A run directory: the plan, the facts and the files that its lock records; `wanted` says what to name
+    if it is none.
 
     Files come from the directory, edits and all. Raises CompileError without a lock and its spec.
     """
     lock = read_lock(folder)
     if lock is None:
-        raise _no_lock(folder)
+        raise no_lock(folder, wanted)
     document = load(folder / "spec.toml")
     digests: dict[str, str] = lock["files"]
     files = {name: (folder / name).read_bytes() for name in digests if (folder / name).is_file()}
@@ -104,16 +106,10 @@ def of_run(folder: Path) -> Side:
         plan = {path: _value(path, entry) for path, entry in lock["plan"].items()}
         contents = dict(_contents(document.data, plan, lock["facts"]))
     except (KeyError, TypeError, AttributeError):
-        raise _no_lock(folder) from None
+        raise no_lock(folder, wanted) from None
     preset = find_model(str(plan["model.base"].value)) if "model.base" in plan else None
     architecture = preset.architecture if preset else None
     return Side(document.data, plan, contents, files, architecture, changed)
-
-
-def _no_lock(folder: Path) -> CompileError:
-    hint = "name a spec, or a directory that `ftc compile` made"
-    problem = Diagnostic("no-lock", f"{LOCK} is missing or damaged", str(folder), hints=(hint,))
-    return CompileError([problem])
 
 
 def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
@@ -123,22 +119,6 @@ def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
     if text.startswith("preset "):
         return Value(entry["value"], Origin("preset", text[7:]))
     return Value(entry["value"], Origin("spec" if text == "spec" else "default", key_of(path)))
-
-
-# Where the plan calls a key of the spec otherwise than the spec does.
-PLACES = (("batch.", "train."), ("method.lora.", "method."))
-
-
-def key_of(path: str) -> str:
-    """The key of the spec that a value of the plan at `path` is taken from."""
-    if path in ("model.hub_id", "model.folder"):
-        return "model.base"
-    if path.endswith(("].hub", "].modelscope")):
-        return path.rpartition(".")[0] + ".source"
-    for place, table in PLACES:
-        if path.startswith(place):
-            return table + path.removeprefix(place)
-    return path
 
 
 def _joined(files: Value[Any] | None, by_file: dict[str, Any]) -> dict[str, Any] | None:

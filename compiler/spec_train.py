@@ -148,7 +148,10 @@ class Hardware(Table, affects="placement"):
 
     device: Literal["cpu", "cuda"] = key("cuda", help="What trains.", changes="resumable")
     accelerator: Line | None = key(
-        None, help='The GPU, as in `A100-80G`. Required with device = "cuda".', changes="resumable"
+        None,
+        help="The GPU, as in `A100-80G`; or its architecture and memory, as in `ada-16G`, for one that ftc "
+        'does not list. Required with device = "cuda".',
+        changes="resumable",
     )
     nodes: int = key(1, help="Machines.", ge=1, changes="resumable")
     devices_per_node: int = key(

@@ -22,6 +22,7 @@ from ftc.compiler.language import (
     models_in,
 )
 from ftc.compiler.load import parse
+from ftc.compiler.presets import find_model
 from ftc.compiler.quote import toml
 from ftc.compiler.spec import Spec, Table
 from ftc.compiler.vocabulary import ELSEWHERE, NO_KEY
@@ -226,8 +227,16 @@ def best_example(model: type[Table], names: list[str]) -> str:
         data = parse(text, str(path)).data
         if kind and data["method"]["kind"] != kind:
             continue
+        if names[0] == "model" and not own_template(data["model"]):
+            continue
         found += sections(text, names[0])
     return max(found, key=lambda text: text.count(" = "), default="")
+
+
+def own_template(model: dict[str, Any]) -> bool:
+    """Whether a model has the template that it knows: another's tokens may be missing in its tokenizer."""
+    preset, template = find_model(model["base"]), model.get("chat_template", "model")
+    return template == "model" or (preset is not None and template == preset.chat_template)
 
 
 def sections(text: str, name: str) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from ftc.compiler.accelerators import ACCELERATORS, ARCHITECTURES
 from ftc.compiler.formats import FORMATS
-from ftc.compiler.presets import ACCELERATORS, chat_templates, model_presets
+from ftc.compiler.presets import chat_templates, model_presets
 
 
 def names_page() -> Iterator[str]:
@@ -18,7 +19,7 @@ def names_page() -> Iterator[str]:
                 f"`{m.hub_id}`",
                 number(m.architecture.parameters),
                 number(m.architecture.max_position),
-                f"`{m.chat_template}`",
+                f"`{m.chat_template}`" if m.chat_template else "none of its own",
             ]
             for m in model_presets().values()
         ],
@@ -27,9 +28,18 @@ def names_page() -> Iterator[str]:
     yield table(
         "name, memory in GB, computes in bfloat16, TFLOPS (dense 16-bit products)",
         [
-            [f"`{name}`", str(a.memory), "yes" if a.bfloat16 else "no", f"{a.tflops:g}"]
+            [f"`{name}`", str(a.memory), "yes" if a.bfloat16 else "no", f"{a.tflops or 0:g}"]
             for name, a in ACCELERATORS.items()
         ],
+    )
+    old, new = (
+        [f"`{a}`" for a, able in ARCHITECTURES.items() if able is is_new]
+        for is_new in (False, True)
+    )
+    yield (
+        "Any other NVIDIA GPU is named by its architecture and its memory in GB, as in `ada-16G` for an RTX 4080. "
+        f"{', '.join(new)} compute in bfloat16, {' and '.join(old)} do not. The peak of such a GPU is not known, so "
+        "metrics have no MFU."
     )
     yield f"For `model.chat_template`: {', '.join(f'`{name}`' for name in chat_templates())}."
     yield "For `format` of a source, unless it is `auto` or a function of your own:"

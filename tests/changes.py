@@ -23,6 +23,13 @@ HUB_HELD = merged(BASE, {"data": {"validation": [{"source": "acme/rows", "format
 HELD = merged(BASE, HELD_OUT)
 WSD = {"optim": {"lr_scheduler": "warmup_stable_decay"}}
 DRAWS = merged(BASE, {"chat": {"temperature": 0.5}})
+# The examples of the reference page come from here, so values should teach what the key is for.
+COMMITS = (
+    "12fd25f77366fa6b3b4b768ec3050bf629380bac",
+    "a09a35458c702b33eeacc393d103063234e8bc28",
+    "cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
+    "831dabac2283d99420cda0b673d7a2a43849f17a",
+)
 
 # Key -> two values (None: unset), and a spec in which it has a say.
 CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -32,7 +39,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "vendor_runtime": (False, True, BASE),
     "model.base": ("acme/one", "acme/two", merged(BASE, {"model": {"chat_template": "chatml"}})),
     "model.source": ("package", "hub", BASE),
-    "model.revision": ("a", "b", QLORA),
+    "model.revision": (COMMITS[0], COMMITS[1], QLORA),
     "model.dtype": ("float16", "bfloat16", QLORA),
     "model.attention": ("sdpa", "eager", BASE),
     "model.chat_template": ("chatml", "llama3", BASE),
@@ -77,8 +84,8 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "pretrain",
         merged(BASE, {"data": {"train": [{"source": "more.jsonl", "format": "messages"}]}}),
     ),
-    "data.train.revision": ("a", "b", HUB_ROWS),
-    "data.train.subset": ("a", "b", HUB_ROWS),
+    "data.train.revision": (COMMITS[2], COMMITS[3], HUB_ROWS),
+    "data.train.subset": ("socratic", "main", HUB_ROWS),
     "data.train.split": (None, "validation", HUB_ROWS),
     "data.train.max_samples": (None, 1, BASE),
     "data.train.weight": (1.0, 0.5, BASE),
@@ -88,8 +95,8 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         "pretrain",
         merged(BASE, {"data": {"validation": [{"source": "more.jsonl", "format": "messages"}]}}),
     ),
-    "data.validation.revision": ("a", "b", HUB_HELD),
-    "data.validation.subset": ("a", "b", HUB_HELD),
+    "data.validation.revision": (COMMITS[2], COMMITS[3], HUB_HELD),
+    "data.validation.subset": ("socratic", "main", HUB_HELD),
     "data.validation.split": (None, "validation", HUB_HELD),
     "data.validation.max_samples": (None, 1, HELD),
     "data.validation_fraction": (0.1, 0.2, BASE),

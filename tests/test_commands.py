@@ -1,16 +1,22 @@
 """The commands beside check, compile and diff, as a user types them."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from ftc.compiler import compile_document
 from ftc.compiler.cli import main
+from ftc.compiler.completion import names
 from ftc.compiler.load import parse
 from ftc.compiler.overrides import override
+from ftc.compiler.plan import leaves
+from ftc.compiler.plan_names import DERIVED, decided_by
 
 from . import tiny
+from .specs import SPECS, toml
 
 SPEC = Path(__file__).parent / "errors/output/edited/spec.toml"
 
@@ -63,6 +69,19 @@ def test_the_runs_own_spec_compiles_to_the_same_run(ftc, tmp_path):
         assert Path("out", name).read_bytes() == Path("two", name).read_bytes()
     ours, theirs = (Path(run, "train.py").read_text().splitlines()[1:] for run in ("out", "two"))
     assert ours == theirs
+
+
+def test_set_opens_a_table_that_only_its_parts_imply(ftc):
+    """[[data.train]] alone implies [data], which has no line of its own to write below."""
+    assert "\n[data]" not in Path("spec.toml").read_text()
+    settings = ("data.validation_fraction=0.1", "data.packing=false", "data.train[0].max_samples=2")
+    arguments = [a for setting in settings for a in ("--set", setting)]
+    assert ftc("compile", "spec.toml", "-o", "out", *arguments)[0] == 0
+    data = tomllib.loads(Path("out/spec.toml").read_text())["data"]
+    assert data["validation_fraction"] == 0.1 and data["packing"] is False
+    assert data["train"][0]["max_samples"] == 2
+    code, _, errors = ftc("check", "spec.toml", "--set", "data.validation_fractoin=0.1")
+    assert code == 2 and "--set data.validation_fractoin=0.1: error[unknown-key]" in errors
 
 
 FILES = """.gitignore README.md chat.py chat_template.jinja convert.sh data/rows.jsonl deploy.sh
@@ -175,11 +194,62 @@ def test_explain_for_programs(ftc):
 def test_new_writes_a_spec_that_compiles(ftc):
     code, said, _ = ftc("new", "smollm2-135m-instruct", "--data", "rows.jsonl", "-o", "my run.toml")
     assert code == 0 and "LoRA of smollm2-135m-instruct on 3 rows" in said
+    assert "It trains on the CPU" in said and '"cuda"' in said
+    text = Path("my run.toml").read_text()
+    assert "`ftc compile 'my run.toml'`" in text and "`ftc explain 'my run.toml'`" in text
     assert tomllib.loads(Path("my run.toml").read_text())["name"] == "my-run"
     assert ftc("compile", "my run.toml")[0] == 0 and Path("runs/my-run/train.py").is_file()
     Path("alpaca.json").write_text('[{"instruction": "a", "input": "", "output": "b"}]')
-    ftc("new", "llama-3-8b-instruct", "--data", "alpaca.json", "--method", "qlora",
+    _, said, _ = ftc("new", "llama-3-8b-instruct", "--data", "alpaca.json", "--method", "qlora",
         "--accelerator", "A100-80G", "-o", "gpu.toml")  # fmt: skip
+    assert "CPU" not in said
     spec = tomllib.loads(Path("gpu.toml").read_text())
     assert spec["data"]["train"][0]["format"] == "alpaca"
     assert spec["hardware"] == {"device": "cuda", "accelerator": "A100-80G"}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_value_of_a_plan_is_a_key_or_says_its_keys(name, folder):
+    """What explain and diff show, --set takes or leads to what it takes."""
+    keys = {name.path.replace("[0]", "") for name in names()}
+    assert not set(DERIVED) & keys, "a key is set by its own name"
+    document = parse(toml(SPECS[name]), str(folder / "spec.toml"))
+    for path, _ in leaves(compile_document(document).plan):
+        for key in decided_by(path) or (path,):
+            assert path == "summary" or re.sub(r"\[\d+\]", "", key) in keys, path
+
+
+@pytest.mark.parametrize(
+    "key, answer",
+    [
+        ("chat.temperature", "unset; default 0.0"),
+        ("data.validation_fraction", "unset; default 0.0"),
+        ("model.revision", "unset"),
+        ("model.rope_scaling.type", "unset"),
+        ("tracking", "unset"),
+        ("data.group_by_length", "false  spec.toml:"),  # set, and without effect
+        ("data.train.source", '"rows.jsonl"  spec.toml:'),
+    ],
+)
+def test_explain_answers_for_what_the_plan_leaves_out(ftc, key, answer):
+    with Path("spec.toml").open("a") as spec:
+        spec.write("\n[data]\ngroup_by_length = false\n")
+    code, text, errors = ftc("explain", "spec.toml", key)
+    assert code == 0 and not errors
+    first, *help = text.splitlines()
+    assert re.fullmatch(
+        rf"{re.escape(key).replace('train', r'train(.0.)?')}  {answer}\d*", first
+    ), first
+    assert help, "what the key is for"
+    _, told, _ = ftc("explain", "spec.toml", key, "--format", "json")
+    (value,) = json.loads(told)["values"]
+    assert value["key"] and (value["origin"] == "unset") == answer.startswith("unset")
+
+
+def test_verify_judges_by_the_lock_and_compile_check_by_the_spec_and_its_data(ftc):
+    ftc("compile", "spec.toml", "-o", "out")
+    tiny.write_rows(Path("rows.jsonl"), 4)  # the run has a copy of the three that there were
+    assert ftc("verify", "out")[:2] == (0, "out: as compiled\n")
+    code, said, _ = ftc("compile", "spec.toml", "-o", "out", "--check")
+    assert code == 1 and "out/data/rows.jsonl: changed" in said
+    assert "ftc compile SPEC" in " ".join(ftc("verify", "--help")[1].split())

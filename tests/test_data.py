@@ -191,11 +191,27 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert "error[no-model]: the tokenizer of qwen2.5-0.5b-instruct" in nowhere.stderr
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
-    assert "data/rows.jsonl: error[too-many-dropped]: " in refused.stderr
-    Path("rows.jsonl").write_text('{"messages": [{"role": "assistant", "content": 3}]}\n')
+    assert refused.stderr.startswith("rows.jsonl: error[too-many-dropped]: ")
+    assert "fine" not in refused.stdout and fine.stdout.index("An epoch") < fine.stdout.index(
+        "fine"
+    )
+    Path("rows.jsonl").write_text(
+        '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
+    )
     broken = check("--format", "json")
-    assert broken.returncode == 2 and "data/rows.jsonl:1: error[bad-row]" in broken.stderr
+    assert broken.returncode == 2 and broken.stderr.startswith("rows.jsonl:1: error[bad-row]")
     assert "Traceback" not in broken.stderr and json.loads(broken.stdout) == []
+    Path("elsewhere").mkdir()
+    outside = subprocess.run(
+        ["ftc", "check", "--data", "../s.toml"],
+        env=environ(HF_HUB_OFFLINE="1"),
+        cwd="elsewhere",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outside.stderr.startswith("../rows.jsonl:1: error[bad-row]"), "as the user knows it"
+    assert "fine" not in outside.stdout
 
 
 def model_with_another_token(folder, tiny_model, **settings) -> None:

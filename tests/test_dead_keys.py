@@ -50,7 +50,7 @@ def test_every_value_of_the_plan_is_read() -> None:
     places = [*TEMPLATES.rglob("*.jinja")]
     places += [
         ROOT / "compiler" / f"{name}.py"
-        for name in ("render", "render_model", "quote", "ds_config")
+        for name in ("render", "render_model", "render_use", "quote", "ds_config")
     ]
     text = "".join(path.read_text("utf-8") for path in places)
     for table in vars(plan).values():

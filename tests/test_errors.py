@@ -23,7 +23,7 @@ from ftc.compiler.vocabulary import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
-NUMBER = 309
+NUMBER = 338
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
     "at",

@@ -66,6 +66,61 @@ def test_a_row_becomes_what_its_format_says(case: dict):
     assert FORMATS[case["format"]](case["row"]) == content(case)
 
 
+ASKED = {"role": "user", "content": "Q"}
+CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+PARTS = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
+IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
+
+
+@pytest.mark.parametrize(
+    "name, row",
+    [
+        *[
+            ("messages", {"messages": [ASKED, {"role": "assistant", **said}]})
+            for said in (
+                {"content": "A"},
+                {"content": ""},
+                {"content": 3},
+                {"content": None},
+                {"content": {"text": "A"}},
+                {"content": PARTS},
+                {"content": []},
+                {"content": IMAGE},
+                {},
+                {"tool_calls": [CALL]},
+                {"content": None, "tool_calls": [CALL]},
+                {"content": 3, "tool_calls": [CALL]},
+                {"tool_calls": []},
+                {"function_call": CALL["function"]},
+            )
+        ],
+        ("messages", {"messages": []}),
+        ("messages", {"messages": [ASKED, {"role": "asistant", "content": "A"}]}),
+        *[
+            ("sharegpt", {"conversations": [{"from": "human", "value": "Q"}, said]})
+            for said in (
+                {"from": "gpt", "value": "A"},
+                {"from": "gpt", "value": 3},
+                {"from": "gpt"},
+                {"from": "gpt", "content": "A"},
+                {"from": "function_call", "value": json.dumps(CALL["function"])},
+                {"from": "function_call", "value": CALL["function"]},
+            )
+        ],
+        ("sharegpt", {"conversations": []}),
+        ("wizardlm", {"conversations": [{"from": "human", "value": None}]}),
+    ],
+)
+def test_the_compiler_refuses_the_messages_that_the_runtime_does(name, row) -> None:
+    """In the same words; the compiler names the old role `function`, too."""
+    try:
+        FORMATS[name](row)
+    except ValueError as error:
+        assert misfit(name, row).replace("tool, function;", "tool;") == str(error)
+    else:
+        assert misfit(name, row) == ""
+
+
 @pytest.mark.parametrize("case", pick("error"))
 def test_a_broken_row_is_told(case: dict):
     with pytest.raises(ValueError) as error:

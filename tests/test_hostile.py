@@ -278,7 +278,7 @@ def test_local_models_in_folders_with_odd_names(tmp_path: Path) -> None:
         weights.mkdir(parents=True)
         (weights / "config.json").write_text("{}")
         furnished = tmp_path / "rows.jsonl"
-        furnished.write_text('{"messages": []}\n')
+        furnished.write_text('{"messages": [{"role": "assistant", "content": "a"}]}\n')
         files = compiled(merged(BASE, OTHER, {"model": {"base": name}}), tmp_path)
         assert isinstance(files, dict), files
         folder = f"../{name}"

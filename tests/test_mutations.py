@@ -33,6 +33,7 @@ ELSEWHERE = {
     "plan.model.hub_id": "convert.sh and chat.py are told by render.py",
     "plan.model.max_position": "it follows from rope_scaling",
     "plan.model.rope_scaling": "convert.sh and chat.py are told by render.py",
+    "plan.optim.max_grad_norm": "ds_config.json",
     "plan.tracking.trackers": "requirements.txt has their packages",
 }
 

@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from ftc.compiler.codes import COMPILER, MEANINGS, RUN
 from ftc.compiler.language import tables
 
+from docs.reference import own_template
 from docs.reference_codes import run_messages
 
 from .conftest import ROOT, environ
@@ -41,6 +43,15 @@ def test_every_code_is_on_the_page_with_a_message(code):
     (section,) = re.findall(rf"^### {code}\n(.*?)(?=^##)", page, re.M | re.S)
     assert MEANINGS[code] in section
     assert code in NO_CASE or f"[{code}]: " in section
+
+
+def test_examples_work_and_teach():
+    """No template beside a base that lacks its tokens, and no value that is a letter."""
+    page = SPEC.read_text("utf-8")
+    tables = [tomllib.loads(text) for text in re.findall(r"^```toml\n(.*?)^```", page, re.M | re.S)]
+    models = [table["model"] for table in tables if "base" in table.get("model", {})]
+    assert models and all(own_template(model) for model in models)
+    assert not re.findall(r'\*\*Example:\*\* `\w+ = "\w"`', page) and "None" not in page
 
 
 def test_every_key_is_on_the_page():

@@ -1,0 +1,1 @@
+mkdir -p run; echo "{" > run/ftc.lock

@@ -1,0 +1,1 @@
+mkdir -p runs/first runs/other; echo "{}" > runs/first/ftc.lock
