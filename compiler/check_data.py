@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ def check_data(document: Document, spec: Path, to_stderr: bool = False) -> int:
         compiled = compile_for(document, spec, run)
         write(compiled.files, run)
         command = [sys.executable, "-m", "ftc.runtime.tools.check_data"]
-        return _naming(command, _originals(compiled), cwd=run, to_stderr=to_stderr)
+        return _start(command, _originals(compiled), cwd=run, to_stderr=to_stderr)
 
 
 def preview_spec(document: Document, spec: Path, number: int, html: Path | None) -> int:
@@ -54,19 +55,13 @@ def _originals(compiled: Compiled) -> dict[str, str]:
     return names
 
 
-def _naming(
+def _start(
     command: list[str], names: dict[str, str], cwd: Path | None = None, to_stderr: bool = False
 ) -> int:
-    """Runs a command whose errors are to name the user's own files; its exit code."""
-    files = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    pattern = re.compile(rf"(?<![\w./-])(?:{files})(?![\w/-])")
+    """Runs a tool of the runtime, whose errors are to name the user's own files; its exit code."""
+    environment = {**os.environ, "FTC_NAMES": json.dumps(names)}
     output = sys.stderr if to_stderr else None
-    with subprocess.Popen(command, cwd=cwd, stdout=output, stderr=subprocess.PIPE) as process:
-        for line in process.stderr or ():
-            text = line.decode("utf-8", "replace")
-            sys.stderr.write(pattern.sub(lambda match: names[match[0]], text) if names else text)
-            sys.stderr.flush()
-    return process.returncode
+    return subprocess.run(command, cwd=cwd, stdout=output, env=environment, check=False).returncode
 
 
 def preview_run(
@@ -82,4 +77,4 @@ def preview_run(
         return 2
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
-    return _naming([*command, *page], names or {})
+    return _start([*command, *page], names or {})

@@ -1,1 +1,25 @@
 """What reads rows and models beside a run: previews, counts, exports. No run imports these."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+
+from ..errors import RunError
+
+
+def with_own_names(work: Callable[[], None]) -> None:
+    """Calls it; an error names the user's own files, not their copies. $FTC_NAMES: copy -> file, as JSON."""
+    names = json.loads(os.environ.get("FTC_NAMES", "{}"))
+    try:
+        work()
+    except RunError as error:
+        if names:
+            copies = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+            pattern = re.compile(rf"(?<![\w./-])(?:{copies})(?![\w/-])")
+            error.where, *texts = (
+                pattern.sub(lambda found: names[found[0]], text)
+                for text in (error.where, *error.args)
+            )
+            error.args = tuple(texts)
+        raise

@@ -1,6 +1,6 @@
 """Rows for the format arxiv, out of arXiv's own list of papers: what `ftc data arxiv` runs.
 
-    python -m ftc.runtime.arxiv SNAPSHOT OUTPUT CATEGORIES START_DATE
+    python -m ftc.runtime.tools.arxiv SNAPSHOT OUTPUT CATEGORIES START_DATE
 
 SNAPSHOT is arxiv-metadata-oai-snapshot.json of Kaggle's Cornell-University/arxiv: a paper on each line.
 """

@@ -1,6 +1,6 @@
 """What a run's rows become, without training: the ledger of each source, and how full sequences are.
 
-    python -m ftc.runtime.check_data        in a run directory; `ftc check --data SPEC` starts it
+    python -m ftc.runtime.tools.check_data        in a run directory; `ftc check --data SPEC` starts it
 
 The tokens go into the cache, so that the run itself only opens them.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import lock
 from ..errors import RunError, run
+from . import with_own_names
 
 
 def main(folder: Path) -> None:
@@ -96,4 +97,4 @@ def sources(plan: dict[str, Any], group: str) -> list[Any]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # | head
-    run(lambda: main(Path()))
+    run(lambda: with_own_names(lambda: main(Path())))

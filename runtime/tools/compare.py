@@ -1,6 +1,6 @@
 """Asks two models the same questions and shows their answers side by side.
 
-    python -m ftc.runtime.compare --base FOLDER --tuned FOLDER --questions heldout.jsonl
+    python -m ftc.runtime.tools.compare --base FOLDER --tuned FOLDER --questions heldout.jsonl
 
 A question is a line {"question": "...", "accept": ["...", ...]}. An answer is right if it contains one of
 the accepted texts, in upper or lower case. Both models answer with their likeliest tokens.

@@ -1,6 +1,6 @@
 """Rows of any source in the one form of their kind: what `ftc data export` runs.
 
-    python -m ftc.runtime.export_data OUTPUT < sources.json
+    python -m ftc.runtime.tools.export_data OUTPUT < sources.json
 
 sources.json: {"sources": [the arguments of a `reading.Source`, ...], "rows": how many, if known}.
 """

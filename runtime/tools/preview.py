@@ -1,6 +1,6 @@
 """What a run will train on, as the model will see it: tokens, which of them are learnt, what was dropped.
 
-    python -m ftc.runtime.preview RUN_DIRECTORY -n 3 --html preview.html
+    python -m ftc.runtime.tools.preview RUN_DIRECTORY -n 3 --html preview.html
 
 `ftc preview SPEC` compiles a spec and calls this. It needs the tokenizer, not the weights. The numbers
 come from the run's own ftc.lock, the samples from the same functions that train.py calls.
@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from .. import data, distributed, lock
 from ..data.tokens import Sample
 from ..errors import run
-from . import preview_page
+from . import preview_page, with_own_names
 from .check_data import load_tokenizer, sources
 
 MARKS = ("⟦", "⟧")  # around what is learnt, for readers without colour
@@ -188,4 +188,4 @@ def main(argv: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # | head
-    run(main)
+    run(lambda: with_own_names(main))
