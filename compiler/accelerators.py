@@ -11,7 +11,8 @@ class Accelerator(NamedTuple):
 
     `tflops`: the peak of dense 16-bit products summed in float32, by NVIDIA's data sheets and (RTX, L4,
     L40S) architecture papers, of the SXM form where there are several. Data sheets often give twice as
-    much, which is with half of the weights zero. None where it is not known, and then there is no MFU.
+    much, which is with half of the weights zero. None where it is not known: without hardware.peak_tflops
+    there is no MFU then.
     """
 
     memory: int

@@ -34,7 +34,6 @@ DERIVED = {
         "train.global_batch_size",
         "train.micro_batch_size",
     ),
-    "hardware.peak_tflops": ("hardware.accelerator", "model.dtype"),
     "export.tolerance": ("model.dtype",),
     "deploy.backend": ("deploy.engine", "model.base"),
     "deploy.tp": ("hardware.devices_per_node", "model.base"),

@@ -112,8 +112,8 @@ def parallel_plan(spec: Spec, take: Taker) -> p.ParallelPlan:
 
 def hardware_plan(spec: Spec, take: Taker, dtype: str) -> p.HardwarePlan:
     name = spec.hardware.accelerator
-    known, peak = find_accelerator(name), None
-    if known is not None and known.tflops is not None and dtype != "float32":
+    known, peak = find_accelerator(name), take.given("hardware.peak_tflops")
+    if peak is None and known is not None and known.tflops is not None and dtype != "float32":
         peak = derived(known.tflops, f"{name}'s peak in {dtype}, dense")
     return p.HardwarePlan(
         device=take("hardware.device"),

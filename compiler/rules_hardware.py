@@ -90,7 +90,7 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
 # The way out for a card that is not listed.
 OTHER = (
     f"or name any other card by its architecture ({', '.join(ARCHITECTURES)}) and memory, as in "
-    '"ada-16G" for an RTX 4080; of such a card no peak is known, so metrics have no MFU'
+    '"ada-16G" for an RTX 4080; metrics have MFU of it if peak_tflops is set'
 )
 
 

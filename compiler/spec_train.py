@@ -153,6 +153,14 @@ class Hardware(Table, affects="placement"):
         'does not list. Required with device = "cuda".',
         changes="resumable",
     )
+    peak_tflops: float | None = key(
+        None,
+        help="What a device can compute at most in the model's dtype; metrics give MFU as a share of it. "
+        "Unset: of a GPU that ftc lists, its data sheet's.",
+        unit="TFLOPS",
+        gt=0,
+        changes="cosmetic",
+    )
     nodes: int = key(1, help="Machines.", ge=1, changes="resumable")
     devices_per_node: int = key(
         1, help="Processes on each machine, one a device.", ge=1, changes="resumable"

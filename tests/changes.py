@@ -133,6 +133,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "train.early_stopping_patience": (2, 3, HELD),
     "hardware.device": ("cpu", "cuda", BASE),
     "hardware.accelerator": ("A100-80G", "V100-32G", QLORA),
+    "hardware.peak_tflops": (0.2, 0.4, BASE),
     "hardware.nodes": (1, 2, QLORA),
     "hardware.devices_per_node": (1, 2, QLORA),
     "parallel.zero_stage": (1, 2, FULL8),

@@ -25,7 +25,6 @@ ELSEWHERE = {
     "plan.export.tolerance": "it follows from the dtype",
     "plan.hardware.device": "the passages that only a CPU or a GPU has",
     "plan.hardware.devices_per_node": "ds_config.json has what each of them computes",
-    "plan.hardware.peak_tflops": "the dtype follows from the accelerator, too",
     "plan.method.lora.dropout": "MLPs are fused without it alone",
     "plan.method.quantization.bits": "convert.sh is told by render.py",
     "plan.method.quantization.double_quant": "convert.sh is told by render.py",

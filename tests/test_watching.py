@@ -286,14 +286,17 @@ def test_a_run_stops_early_and_exports_its_best_checkpoint(compiled) -> None:
     assert whole.records()[-1] == {"step": last, "stopped_early": True, "best_step": best}
     steps = [record for record in whole.records() if "loss" in record]
     assert all(r["tflops"] > 0 and 0.1 < r["peak_memory_gb"] < 9 for r in steps)
-    assert "mfu" not in steps[0]  # nobody knows a CPU's peak
+    assert "mfu" not in steps[0]  # nobody knows a CPU's peak, unless the spec says it
 
-    part = compiled("part", **STAGNATES, **{"train.keep_checkpoints": "1"})
+    peak = {"hardware.peak_tflops": "0.001"}
+    part = compiled("part", **STAGNATES, **peak, **{"train.keep_checkpoints": "1"})
     first = f"step-{best + 1:06d}"
     for name in (first, f"step-{best:06d}"):
         shutil.copytree(whole.folder / "checkpoints" / name, part.folder / "checkpoints" / name)
     part.launch("--resume", first)
     assert part.losses() == whole.losses()[best + 1 :]
+    for step in (record for record in part.records() if "loss" in record):
+        assert step["mfu"] == pytest.approx(step["tflops"] / 0.001, rel=1e-3, abs=1e-4)
     kept = sorted(path.name for path in (part.folder / "checkpoints").iterdir())
     assert kept == [f"step-{best:06d}", f"step-{last:06d}"]
     again = part.launch("--resume", "latest").stdout

@@ -46,11 +46,15 @@ def main(folder: Path) -> None:
         sequences = len(data.pack(samples, limit))
         full = samples.lengths.sum() / (sequences * limit)
         print(
-            f"{len(samples):,} samples in {sequences:,} sequence{'s' if sequences > 1 else ''} "
-            f"of {limit:,} tokens, {full:.1%} full."
+            f"{_number(len(samples), 'sample')} in {_number(sequences, 'sequence')} of {limit:,} tokens, "
+            f"{full:.1%} full."
         )
     steps = math.ceil(sequences / plan["batch.global_batch_size"])
-    print(f"An epoch is {steps:,} step{'s' if steps > 1 else ''}.")
+    print(f"An epoch is {_number(steps, 'step')}.")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count > 1 else ''}"
 
 
 def load_tokenizer(plan: dict[str, Any]) -> Any:
