@@ -40,7 +40,8 @@ LEVERS = {
         ("train.py", "    fused.linear_cross_entropy(model, linear)", "    # without"),
         (
             "train.py",
-            "    with fused.targets(batch.targets):\n        return logits(model, batch)",
+            "    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits\n"
+            "        return logits(model, batch)",
             "    return torch.nn.functional.cross_entropy(\n"
             '        logits(model, batch).float(), batch.targets, reduction="none"\n    )',
         ),
