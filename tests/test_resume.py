@@ -156,6 +156,20 @@ def test_another_number_of_processes_goes_on(compiled, method, stage):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["0", "1"])
+def test_resume_is_exact_in_bfloat16(compiled, stage):
+    """Float32 masters go on, too; at stage 0 DeepSpeed begins with a step of its own."""
+    keys = {"model.dtype": '"bfloat16"', "parallel.zero_stage": stage, "train.save_every": "3"}
+    keys["optim.learning_rate"] = "1e-3"
+    whole, part = (compiled(name, **METHODS["full"], **keys) for name in ("whole", "part"))
+    whole.launch()
+    shutil.copytree(whole.folder / "checkpoints", part.folder / "checkpoints")
+    part.launch("--resume", "step-000003")
+    assert part.losses() == whole.losses()[3:]
+    assert equal(part.weights(), whole.weights())
+
+
+@pytest.mark.slow
 def test_a_longer_run_leaves_no_row_out(compiled):
     """10 rows, 4 a step: the third step of an epoch is short, unless another epoch follows."""
     keys = {"data.packing": "false", "train.max_steps": None, "train.global_batch_size": "4"}
