@@ -113,7 +113,7 @@ def _batches(
         if batch and size + tensor.nbytes > FILE_BYTES:
             yield batch
             batch, size = {}, 0
-        batch[key] = tensor.to("cpu").clone()
+        batch[key] = tensor.to("cpu", copy=True)
         size += tensor.nbytes
     if batch:
         yield batch

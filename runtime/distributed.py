@@ -79,7 +79,7 @@ def seed(seed: int, step: int, rank: int) -> None:
 def total(values: Iterable[float]) -> list[float]:
     """The values, each summed over all processes."""
     tensor = torch.tensor(list(values), dtype=torch.float64)
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+    if place()[1] > 1:
         tensor = tensor.to(device("cuda" if torch.distributed.get_backend() == "nccl" else "cpu"))
         torch.distributed.all_reduce(tensor)
     return tensor.tolist()
@@ -103,5 +103,5 @@ def gather(value: T) -> list[T]:
 
 def barrier() -> None:
     """Waits until every process is here."""
-    if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+    if place()[1] > 1:
         torch.distributed.barrier()

@@ -4,7 +4,6 @@ A micro-batch is one row of T tokens: its samples laid end to end, without paddi
 each sample and attention stays inside it.
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .. import distributed
 from ..errors import RunError
 from . import cache, packing
 from . import ledger as ledgers
@@ -67,7 +67,7 @@ def load(
     doubles = np.bincount(samples.source[samples.doubles()], minlength=len(counts))
     for count, double in zip(counts, doubles.tolist(), strict=True):
         count.duplicates = double
-    if int(os.environ.get("RANK", "0")) == 0:
+    if distributed.place()[0] == 0:
         said = [f"{source.name}: {one.said}" for source, one in zip(sources, found, strict=True)]
         print("\n".join([*said, ledgers.table(counts)]), flush=True)
         ledgers.write(counts, ledger)
