@@ -73,7 +73,8 @@ def test_two_processes_train_what_one_trains(compiled, alone, method, stage):
     assert (run.folder / "export/merged/model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
 def test_qlora_in_two_processes(compiled, alone, stage):
     run = compiled(**METHODS["qlora"], **TWO, **{"parallel.zero_stage": str(stage)})
     if stage == 3:

@@ -47,6 +47,7 @@ def test_slices_make_up_the_row(compiled, monkeypatch, size):
     assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
 
 
+@pytest.mark.slow
 @pytest.mark.executed
 def test_two_processes_that_share_rows_train_what_one_trains(compiled, alone):
     """And what they save is exported."""
