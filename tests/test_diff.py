@@ -18,7 +18,7 @@ from ftc.compiler.diff import Change, Difference, diff
 from ftc.compiler.sides import Side, of_compiled
 
 DIFFS = Path(__file__).parent / "diff"
-NUMBER = 30  # of cases
+AT_LEAST = 30  # cases: discovery that finds none would pass all of them
 OTHER_SIGN = {"added": "removed", "removed": "added", "changed": "changed"}
 
 
@@ -92,7 +92,7 @@ def mirrored(found: Values) -> Values:
 
 
 def test_every_case_is_found() -> None:
-    assert len(cases()) == len(list(DIFFS.rglob("stdout.txt"))) == NUMBER
+    assert len(cases()) == len(list(DIFFS.rglob("stdout.txt"))) >= AT_LEAST
 
 
 def test_whole_files_are_shown_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

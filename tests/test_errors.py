@@ -23,7 +23,7 @@ from ftc.compiler.vocabulary import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
-NUMBER = 338
+AT_LEAST = 338  # cases: discovery that finds none would pass all of them
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
     "at",
@@ -110,7 +110,7 @@ def test_a_message_is_fit_to_be_read(case: Path) -> None:
 
 
 def test_every_case_is_found() -> None:
-    assert len(cases()) == len(folders()) == NUMBER
+    assert len(cases()) == len(folders()) >= AT_LEAST
 
 
 def codes_in_source() -> set[str]:

@@ -4,11 +4,11 @@ import pytest
 
 from .golden import cases, expected
 
-NUMBER = 6
+AT_LEAST = 6
 
 
 def test_every_case_is_found():
-    assert len(cases()) == NUMBER
+    assert len(cases()) >= AT_LEAST
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)

@@ -12,7 +12,7 @@ PRESETS = model_presets()
 
 
 def test_there_are_many() -> None:
-    assert len(PRESETS) == 128 and len(model_families()) == 15
+    assert len(PRESETS) >= 128 and len(model_families()) >= 15
 
 
 @pytest.mark.parametrize("name", PRESETS)
