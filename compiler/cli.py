@@ -307,9 +307,10 @@ def preview(spec: Path, settings: tuple[str, ...], number: int, html: Path | Non
     run directory. The training packages must be installed.
     """
     from .check_data import preview_run, preview_spec
-    from .lockfile import read_lock
+    from .lockfile import LOCK, PENDING, run_lock
 
-    if read_lock(spec) is not None:
+    if (spec / LOCK).exists() or (spec / PENDING).exists():
+        attempt(lambda: run_lock(spec, "name a spec, or a run directory"))
         sys.exit(preview_run(spec, number, html))
     document = attempt(lambda: override(load(spec), settings))
     report(attempt(lambda: compile_document(document)).warnings)

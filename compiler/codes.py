@@ -98,6 +98,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "exists": "`ftc new` does not overwrite a file.",
         "no-lock": "The directory has no ftc.lock that can be read, so it is no run of ftc, or a "
         "damaged one.",
+        "pending": "A compilation into the directory was interrupted, or has not ended, so its files may be "
+        "those of two runs.",
         "not-written": "The operating system refuses to write the file, for the reason given.",
         "no-runtime": "The runtime that the command needs is not installed.",
         "internal": "ftc made a file that is not valid. Nothing was written; it is a fault of ftc.",
@@ -113,6 +115,10 @@ COMPILER: dict[str, dict[str, str]] = {
 # What the scripts of a run say, from `ftc.runtime`.
 RUN: dict[str, str] = {
     "no-lock": "The run directory lacks its ftc.lock, so nobody can say what the run is.",
+    "pending": "A compilation into the run directory was interrupted, or has not ended, so its files may be "
+    "those of two runs.",
+    "other-batch": "ds_config.json and train.py count another batch, so one of them is of another "
+    "compilation, or was edited.",
     "drift": "Something that the run was compiled from is another now: the data, the base model or "
     "the runtime. It would not be the run that was compiled.",
     "already-started": "An earlier start of this run left checkpoints. Training from the start would "

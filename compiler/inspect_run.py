@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .lockfile import no_lock, read_lock, sha256, tool_version
+from .lockfile import run_lock, sha256, tool_version
 from .vendor import VENDORED, runtime_sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "runtime"]
@@ -29,11 +29,9 @@ class Finding:
 def verify_run(folder: Path) -> list[Finding]:
     """Compares a run directory with its lock, its spec and the installed runtime.
 
-    Raises CompileError if it has no lock that can be read.
+    Raises CompileError if it has no lock that can be read, or a pending one.
     """
-    lock = read_lock(folder)
-    if lock is None:
-        raise no_lock(folder, "name a directory that `ftc compile SPEC -o DIRECTORY` made")
+    lock = run_lock(folder, "name a directory that `ftc compile SPEC -o DIRECTORY` made")
     found: list[Finding] = []
     for name, digest in lock["files"].items():
         path = folder / name

@@ -11,15 +11,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from .diagnostics import CompileError, Diagnostic, nearest
 from .facts import Facts
 from .language import changes
 from .plan import Plan, Value, leaves
 from .render import File, Files, plan_id
-from .tree import is_table
 from .vendor import runtime_sha256
 
 LOCK = "ftc.lock"
+PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
 
 
 def tool_version() -> str:
@@ -111,13 +113,82 @@ def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
     return model
 
 
+class _Part(BaseModel, strict=True, defer_build=True):
+    """A part of a lock that every command relies on; one of another version may hold more."""
+
+
+class _Version(_Part):
+    version: str
+    sha256: str
+
+
+class _Source(_Part):
+    path: str
+    sha256: str
+
+
+class _Entry(_Part):
+    value: Any
+    origin: str
+
+
+class _Data(_Part):
+    group: str
+    file: str
+    copied: bool
+    sha256: str
+    size: int
+    rows: int | None
+
+
+class _Format(_Part):
+    group: str
+    index: int
+    name: str
+    sha256: str
+
+
+class _Facts(_Part):
+    model: dict[str, Any]
+    data: list[_Data]
+    formats: list[_Format] = []
+
+
+class _Lock(_Part):
+    runtime: _Version
+    spec: _Source
+    plan_id: str
+    plan: dict[str, _Entry] = Field(min_length=1)
+    facts: _Facts
+    files: dict[str, str] = Field(min_length=1)
+
+
 def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
     """The lock of a run directory, or None if it has none that can be read."""
     try:
         found: Any = json.loads((folder / name).read_text("utf-8"))
+        _Lock.model_validate(found)
     except (OSError, ValueError, RecursionError):
         return None
-    return found if is_table(found) and is_table(found.get("files")) else None
+    return found
+
+
+def run_lock(folder: Path, wanted: str) -> dict[str, Any]:
+    """The lock of a whole run directory; `wanted` says what to name if this is not one.
+
+    Raises CompileError without a lock that can be read, or where a compilation was interrupted.
+    """
+    if (folder / PENDING).exists():
+        message = f"a compilation into this directory was interrupted, or has not ended: {PENDING} is there"
+        why = "its files may be those of two different runs"
+        hint = "compile the spec into it again, which finishes it"
+        raise CompileError(
+            [Diagnostic("pending", message, str(folder), notes=(why,), hints=(hint,))]
+        )
+    found = read_lock(folder)
+    if found is None:
+        raise no_lock(folder, wanted)
+    return found
 
 
 def no_lock(folder: Path, wanted: str) -> CompileError:

@@ -16,7 +16,7 @@ from . import Compiled, load
 from .diagnostics import CompileError, Diagnostic
 from .facts import DataFile
 from .load import Document
-from .lockfile import LOCK, no_lock, read_lock, sha256
+from .lockfile import LOCK, no_lock, run_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
 from .plan_names import key_of
@@ -90,9 +90,7 @@ def of_run(folder: Path, wanted: str = "name a directory that `ftc compile` made
 
     Files come from the directory, edits and all. Raises CompileError without a lock and its spec.
     """
-    lock = read_lock(folder)
-    if lock is None:
-        raise no_lock(folder, wanted)
+    lock = run_lock(folder, wanted)
     document = load(folder / "spec.toml")
     digests: dict[str, str] = lock["files"]
     files = {name: (folder / name).read_bytes() for name in digests if (folder / name).is_file()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
-import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .diagnostics import CompileError, Diagnostic
-from .lockfile import LOCK, read_lock, sha256
+from .lockfile import LOCK, PENDING, read_lock, sha256
 from .render import Files
 
-PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
+STAGING = ".ftc-new"  # where the files are written before they are moved into their places
 
 
 def _digests(folder: Path) -> dict[str, set[str]]:
@@ -42,23 +45,61 @@ def write(files: Files, folder: Path, *, force: bool = False) -> list[str]:
     """Writes the files; returns the names of those that are new or changed.
 
     A new directory is built beside its place and renamed, so that it is there whole or not at all.
-    An existing run directory keeps what running it produced: each generated file is replaced by a
-    rename, the lock last. Raises CompileError if a file was edited (unless `force`), if `folder` is
-    something else, or can't be written.
+    An existing one keeps what running it produced: its files are built inside of it, as it may be a
+    mount point, and each is replaced by a rename. The next lock, ftc.lock.new, is there from before the
+    first of them until after the last, and whoever reads the directory meanwhile refuses it. Raises
+    CompileError if a file was edited (unless `force`), if `folder` is something else, or can't be written.
     """
     try:
-        _refuse(files, folder, force)
+        _refuse_place(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
+        with _staging(folder) as staging:
+            _refuse(files, folder, force)
             return _write(files, staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         message = f"can't be written ({error.strerror}{where})"
         hint = "choose another directory with -o, or make this one writable"
         raise CompileError([_problem("bad-output", message, folder, hint)]) from None
+
+
+@contextmanager
+def _staging(folder: Path) -> Generator[Path]:
+    """An empty directory on the file system of `folder`, this process's alone until it leaves.
+
+    Another compilation into the same place waits for it. What a killed one left there is removed.
+    """
+    place = folder.resolve()
+    while True:
+        inside = place.is_dir()
+        staging = place / STAGING if inside else place.with_name(f".{place.name}{STAGING}")
+        staging.mkdir(exist_ok=True)
+        held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            with suppress(OSError):  # a file system without such locks
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if not _is(staging, held) or place.is_dir() != inside:
+                continue  # the other one renamed or removed it while this one waited
+            try:
+                for left in staging.iterdir():
+                    shutil.rmtree(
+                        left
+                    ) if left.is_dir() and not left.is_symlink() else left.unlink()
+                yield staging
+            finally:
+                if _is(staging, held):  # else it is the run directory by now
+                    shutil.rmtree(staging, ignore_errors=True)
+            return
+        finally:
+            os.close(held)
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    """Whether the open directory is the one at `path`."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _write(files: Files, staging: Path, folder: Path) -> list[str]:
@@ -68,7 +109,7 @@ def _write(files: Files, staging: Path, folder: Path) -> list[str]:
         path.write_bytes(file.content)
         path.chmod(0o755 if file.executable else 0o644)
     staging.chmod(0o755)
-    if not folder.exists():
+    if staging.parent != folder.resolve():
         staging.rename(folder)
         return list(files)
     return _replace(files, staging, folder)
@@ -76,7 +117,7 @@ def _write(files: Files, staging: Path, folder: Path) -> list[str]:
 
 def _replace(files: Files, staging: Path, folder: Path) -> list[str]:
     """Moves what is new or changed into the directory, and removes what is no longer generated."""
-    stale = [name for name in _digests(folder) if name not in files and (folder / name).is_file()]
+    stale = _stale(files, folder)
     changed = [name for name in files if _differs(staging / name, folder / name)]
     if changed or stale:
         shutil.copyfile(staging / LOCK, staging / PENDING)
@@ -90,6 +131,11 @@ def _replace(files: Files, staging: Path, folder: Path) -> list[str]:
     return changed + stale
 
 
+def _stale(files: Files, folder: Path) -> list[str]:
+    """The files that an earlier compilation generated and this one doesn't."""
+    return [name for name in _digests(folder) if name not in files and (folder / name).is_file()]
+
+
 def _differs(new: Path, old: Path) -> bool:
     return (
         not old.is_file()
@@ -98,8 +144,8 @@ def _differs(new: Path, old: Path) -> bool:
     )
 
 
-def _refuse(files: Files, folder: Path, force: bool) -> None:
-    """Raises CompileError where writing would leave the directory, or destroy somebody's work."""
+def _refuse_place(folder: Path) -> None:
+    """Raises CompileError where there can't be a directory, or it would be somewhere else."""
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             message = f"{place} is a file, so no run can be written there"
@@ -109,19 +155,30 @@ def _refuse(files: Files, folder: Path, force: bool) -> None:
         message = "this is a symbolic link, and a run is not written through one"
         hint = f"name what it points to: {folder.readlink()}"
         raise CompileError([_problem("bad-output", message, folder, hint)])
+
+
+def _refuse(files: Files, folder: Path, force: bool) -> None:
+    """Raises CompileError where writing would leave the directory, or destroy somebody's work."""
     if not folder.is_dir():
         return
-    if read_lock(folder) is None and any(folder.iterdir()) and not force:
-        message = "the directory is not empty, and no run of ftc"
+    ours = (STAGING, PENDING)  # what a first compilation that was killed left in an empty directory
+    foreign = any(path.name not in ours for path in folder.iterdir())
+    if read_lock(folder) is None and read_lock(folder, PENDING) is None and foreign and not force:
+        message = "the directory is not empty, and not a run of ftc"
+        if (folder / LOCK).exists():
+            message = f"{LOCK} is damaged, so what was edited since can't be told"
         hints = ("choose another directory with -o", "or write into it all the same with --force")
         raise CompileError([_problem("bad-output", message, folder, *hints)])
-    for name in files:
+    for name, done in (
+        *((n, "written") for n in files),
+        *((n, "removed") for n in _stale(files, folder)),
+    ):
         for part in (folder / name, *(folder / name).parents):
             if part == folder:
                 break
             if part.is_symlink():
                 link = part.relative_to(folder)
-                message = f"{link} is a symbolic link, and {name} would be written through it"
+                message = f"{link} is a symbolic link, and {name} would be {done} through it"
                 hint = f"remove the link {part}"
                 raise CompileError([_problem("bad-output", message, folder, hint)])
     known = _digests(folder)

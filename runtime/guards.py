@@ -119,13 +119,40 @@ class Guard:
 
 
 def start(engine: Any, stream: Stream, log: Log) -> Guard:
-    """Begins to watch; from now on a request to stop waits for the end of the step."""
+    """Begins to watch; from now on a request to stop waits for the end of the step.
+
+    Raises RunError if the engine counts another batch than train.py does.
+    """
+    _same_batch(engine, stream)
     guard = Guard(engine, stream, log)
     Guard.latest = guard
     Path("logs").mkdir(exist_ok=True)
     threading.Thread(target=guard.watch, daemon=True, name="watch").start()
     stop.heed()
     return guard
+
+
+def _same_batch(engine: Any, stream: Stream) -> None:
+    """One of the two files may be of another compilation, or edited: the loss would be weighed wrongly."""
+    for key, theirs, ours in (
+        (
+            "train_micro_batch_size_per_gpu",
+            engine.train_micro_batch_size_per_gpu(),
+            stream.micro_batch_size,
+        ),
+        (
+            "gradient_accumulation_steps",
+            engine.gradient_accumulation_steps(),
+            stream.gradient_accumulation_steps,
+        ),
+    ):
+        if theirs != ours:
+            raise RunError(
+                "other-batch",
+                f"{key} is {theirs} here, and {ours} in train.py",
+                "compile the spec again, which writes both files",
+                where="ds_config.json",
+            )
 
 
 def out_of_memory(error: BaseException) -> RunError:

@@ -48,6 +48,7 @@ def options(argv: list[str] | None = None) -> argparse.Namespace:
 def prepare(chosen: argparse.Namespace) -> None:
     """Makes sure that a new start never mixes its files with those of an earlier one (rank 0 does)."""
     lock.hold()
+    lock.whole()
     if _rank() != 0:
         return
     _alone()

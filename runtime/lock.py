@@ -20,6 +20,15 @@ from typing import Any
 from .errors import RunError, run
 
 LOCK = "ftc.lock"
+PENDING = "ftc.lock.new"  # there while a compilation replaces the files of the directory
+# What is relied on in a lock, by type.
+SHAPE: dict[str, Any] = {
+    "runtime": {"version": str, "sha256": str},
+    "plan_id": str,
+    "plan": dict,
+    "facts": {"model": dict, "data": list},
+    "files": dict,
+}
 
 
 def sha256(path: Path) -> str | None:
@@ -67,7 +76,7 @@ def content(folder: Path | None = None) -> bytes:
 
 def plan(folder: Path | None = None) -> dict[str, Any]:
     """The plan in a run directory's lock: key -> value."""
-    lock = json.loads(content(folder))
+    lock = read(folder)
     return {key: entry["value"] for key, entry in lock["plan"].items()}
 
 
@@ -76,7 +85,7 @@ def edited(folder: Path | None = None) -> tuple[str, dict[str, str | None]]:
 
     Raises RunError if the lock is missing or unreadable.
     """
-    lock, found = _read(folder), {}
+    lock, found = read(folder), {}
     for name, then in lock["files"].items():
         now = sha256((folder or Path()) / name)
         if now != then and not name.startswith("data/"):
@@ -86,16 +95,41 @@ def edited(folder: Path | None = None) -> tuple[str, dict[str, str | None]]:
 
 def drift(folder: Path | None = None) -> list[str]:
     """What else differs from the run that was compiled, in sentences: data, base model, runtime."""
-    return list(_drift(folder or Path(), _read(folder)))
+    return list(_drift(folder or Path(), read(folder)))
 
 
-def _read(folder: Path | None) -> dict[str, Any]:
+def read(folder: Path | None = None) -> dict[str, Any]:
+    """The lock of a run directory or a checkpoint. Raises RunError if it is missing or damaged."""
     try:
-        return json.loads(content(folder))
-    except (OSError, ValueError):
-        raise RunError(
-            "no-lock", "ftc.lock is missing or damaged", "compile the spec again", where=LOCK
-        ) from None
+        found = json.loads(content(folder))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not _is_lock(found):
+        where = str((folder or Path()) / LOCK)
+        hint = "compile the spec again" if folder is None else "take another checkpoint"
+        raise RunError("no-lock", "this is missing or damaged", hint, where=where)
+    return found
+
+
+def _is_lock(found: Any) -> bool:
+    if not _fits(found, SHAPE) or not found["plan"] or not found["files"]:
+        return False
+    data, formats = found["facts"]["data"], found["facts"].get("formats", [])
+    return (
+        all(_fits(entry, {"value": object, "changes": str}) for entry in found["plan"].values())
+        and all(isinstance(digest, str) for digest in found["files"].values())
+        and all(_fits(d, {"group": str, "file": str, "copied": bool, "sha256": str}) for d in data)
+        and isinstance(formats, list)
+        and all(_fits(entry, {"group": str, "sha256": str}) for entry in formats)
+    )
+
+
+def _fits(found: Any, shape: Any) -> bool:
+    if not isinstance(shape, dict):
+        return isinstance(found, shape)
+    return isinstance(found, dict) and all(
+        k in found and _fits(found[k], s) for k, s in shape.items()
+    )
 
 
 def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
@@ -118,7 +152,7 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
 
     A changed learning-rate schedule or length, another place to run or other words in a log do not.
     """
-    now, then = (json.loads(content(place)) for place in (folder, checkpoint))
+    now, then = read(folder), read(checkpoint)
     found = []
     for key in sorted((now["plan"].keys() | then["plan"].keys()) - {"model.folder"}):  # see below
         entries = [lock["plan"].get(key, {"value": None, "changes": ""}) for lock in (then, now)]
@@ -144,7 +178,7 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
 
 def validation(folder: Path | None = None) -> list[Any]:
     """What a run or a checkpoint is validated on: losses are comparable where this is equal."""
-    lock = json.loads(content(folder))
+    lock = read(folder)
     keys = {k: v["value"] for k, v in lock["plan"].items() if k.startswith("data.validation")}
     facts = [lock["facts"].get(kind, []) for kind in ("data", "formats")]
     return [keys, *([f["sha256"] for f in each if f["group"] == "validation"] for each in facts)]
@@ -166,9 +200,22 @@ def _has(package: str) -> bool:
     return True
 
 
+def whole(folder: Path | None = None) -> None:
+    """Raises RunError while the files of the directory may be those of two compilations."""
+    if ((folder or Path()) / PENDING).exists():
+        raise RunError(
+            "pending",
+            "a compilation into this directory was interrupted, or has not ended; its files may be those "
+            "of two different runs",
+            "compile the spec into it again, which finishes it",
+            where=PENDING,
+        )
+
+
 def check(arguments: list[str], folder: Path | None = None) -> None:
-    """Prints what was edited. Raises RunError for packages that are missing, and for drift that
-    `--allow-drift` doesn't allow."""
+    """Prints what was edited. Raises RunError for a compilation that was interrupted, for packages that
+    are missing, and for drift that `--allow-drift` doesn't allow."""
+    whole(folder)
     _, changed = edited(folder)
     if changed:
         print(f"Edited since it was generated: {', '.join(sorted(changed))}.", flush=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +20,8 @@ DIGESTS = "digests.json"
 
 def steps(folder: Path = FOLDER) -> list[tuple[int, Path]]:
     """The complete checkpoints, oldest first: (steps trained, folder)."""
-    found = [(int(p.name[5:]), p) for p in folder.glob("step-*") if p.name[5:].isdigit()]
-    return sorted(found)
+    named = [p for p in folder.glob("step-*") if re.fullmatch("step-[0-9]+", p.name) and p.is_dir()]
+    return sorted((int(p.name[5:]), p) for p in named)
 
 
 def damage(path: Path) -> list[str]:
@@ -28,12 +29,8 @@ def damage(path: Path) -> list[str]:
 
     Ranks share the work; each gets the whole answer.
     """
-    digests: dict[str, Any] = {}
-    found = []
-    try:
-        digests = json.loads((path / DIGESTS).read_text("utf-8"))
-    except (OSError, ValueError):
-        found.append(f"{DIGESTS} is missing or can't be read")
+    digests = _digests(path)
+    found = [] if digests else [f"{DIGESTS} is missing or can't be read"]
     rank, world_size = distributed.place()
     for name, (size, digest) in list(digests.items())[rank::world_size]:
         file = path / name
@@ -44,6 +41,15 @@ def damage(path: Path) -> list[str]:
         elif _digest(file) != digest:
             found.append(f"{name} has other bytes than were written")
     return list(dict.fromkeys(text for part in distributed.gather(found) for text in part))
+
+
+def _digests(path: Path) -> dict[str, tuple[int, str]]:
+    """The sizes and digests that a checkpoint's files should have, by name; none if they can't be read."""
+    try:
+        found: Any = json.loads((path / DIGESTS).read_text("utf-8"))
+        return {name: (int(size), str(digest)) for name, (size, digest) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def _digest(path: Path) -> str:

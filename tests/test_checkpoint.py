@@ -1,5 +1,6 @@
 """A save that is killed or fails at any moment: what was whole before is whole after."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,6 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+LOCK = {
+    "runtime": {"version": "1", "sha256": "0"},
+    "plan_id": "0",
+    "plan": {"seed": {"value": 1, "changes": ""}},
+    "facts": {"data": [], "model": {}},
+    "files": {"train.py": "0"},
+}
 
 
 class Engine:
@@ -30,7 +39,7 @@ def place(tmp_path, monkeypatch):
     import torch
 
     monkeypatch.chdir(tmp_path)
-    Path("ftc.lock").write_text('{"plan": {}, "facts": {"data": [], "model": {}}}')
+    Path("ftc.lock").write_text(json.dumps(LOCK))
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield tmp_path

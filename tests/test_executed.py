@@ -232,6 +232,14 @@ def test_drift_is_refused_and_edits_are_named(compiled):
     assert "Edited since it was generated: train.py." in done.stdout
     start = run.records()[0]
     assert start["allow_drift"] is True and list(start["edited"]) == ["train.py"]
+    config = json.loads((run.folder / "ds_config.json").read_text())
+    config |= {"gradient_accumulation_steps": 2, "train_batch_size": 4}
+    (run.folder / "ds_config.json").write_text(json.dumps(config))
+    refused = run.launch("--allow-drift", "--start-over", check=False)
+    assert refused.returncode == 2
+    assert "error[other-batch]: gradient_accumulation_steps is 2 here, and 4 in train.py" in (
+        refused.stderr
+    )
 
 
 def test_a_package_that_is_missing_is_told_before_anything_is_loaded(compiled):

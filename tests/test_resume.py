@@ -39,6 +39,14 @@ def flip(path):
     path.write_bytes(content)
 
 
+def emptied(path):
+    path.write_text("{}" if path.suffix == ".json" else "")
+
+
+def no_table(path):
+    path.write_text('{"state.json": 7, "more": [1]}')
+
+
 def cut(path):
     os.truncate(path, path.stat().st_size - 1)
 
@@ -66,7 +74,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(trained):
 
 
 @pytest.mark.parametrize("name", ["state.json", "optimizer-00000-000.safetensors", "digests.json"])
-@pytest.mark.parametrize("harm", [flip, cut, remove])
+@pytest.mark.parametrize("harm", [flip, cut, remove, emptied, no_table])
 def test_every_damage_is_seen(tmp_path, monkeypatch, harm, name):
     """The digests cover each file, digests.json itself by being JSON with a digest that fits."""
     from ftc.runtime import checkpoint, stored
@@ -79,6 +87,9 @@ def test_every_damage_is_seen(tmp_path, monkeypatch, harm, name):
     checkpoint._write(folder / "digests.json", json.dumps(digests).encode())
     assert stored.newest() is not None
     harm(folder / name)
+    for odd in ("step-²", "step-١٢", "step-", "step-1x"):  # isdigit() takes some of these
+        (folder.parent / odd).mkdir()
+    (folder.parent / "step-000009").write_text("not a folder")
     assert stored.damage(folder)
     assert stored.newest() is None
 
@@ -213,7 +224,13 @@ def test_a_run_may_be_moved(tmp_path, monkeypatch):
             "model": {"folder": base, "sha256": "m"},
         }
         plan = {"model.folder": {"value": base, "changes": "new run"}}
-        text = {"plan": plan, "facts": facts, "files": {}, "runtime": {"sha256": "", "version": ""}}
+        text = {
+            "plan_id": "",
+            "plan": plan,
+            "facts": facts,
+            "files": {"train.py": ""},
+            "runtime": {"sha256": "", "version": ""},
+        }
         folder.mkdir()
         (folder / "ftc.lock").write_text(json.dumps(text))
         return folder

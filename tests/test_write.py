@@ -1,14 +1,20 @@
 """Writing a run directory: nothing is lost, nothing is half written, nothing lands outside."""
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ftc.compiler import compile_file, write
+from ftc.compiler.cli import main
 from ftc.compiler.write import LOCK, PENDING
 
 from .specs import BASE, HELD_OUT, ftc, merged, snapshot, toml
@@ -139,6 +145,98 @@ class Killed(BaseException):
     pass
 
 
+def test_a_run_that_is_not_whole_is_used_by_nobody(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    ftc("compile", spec, "-o", out)
+    spec.write_text(toml(merged(BASE, {"seed": 7, "train": {"global_batch_size": 4}})))
+    replace, left = os.replace, 2
+
+    def killed(*arguments: Any, **keywords: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        replace(*arguments, **keywords)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(os, "replace", killed)
+        write(compile_file(spec, out).files, out)
+    for command in ("verify", "diff", "report", "preview"):
+        others = [out] if command == "diff" else []
+        refusal = ftc(command, out, *others, exit_code=2)
+        assert f"{out}: error[pending]: a compilation into this directory" in refusal.stderr
+    launched = subprocess.run(
+        ["bash", out / "launch.sh"], capture_output=True, text=True, check=False
+    )
+    assert launched.returncode == 2
+    assert "ftc.lock.new: error[pending]" in launched.stderr
+    ftc("compile", spec, "-o", out)
+    assert ftc("verify", out).exit_code == 0
+
+
+def test_a_mount_point_is_written_inside_of_it(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace = tmp_path / "out", os.replace
+    out.mkdir()
+
+    def on_one_file_system(source: Path, target: Path, **keywords: Any) -> None:
+        if out not in Path(source).parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        replace(source, target, **keywords)
+
+    monkeypatch.setattr(os, "replace", on_one_file_system)
+    monkeypatch.setattr(os, "rename", on_one_file_system)
+    for seed in (1, 7):
+        spec.write_text(toml(merged(BASE, {"seed": seed})))
+        ftc("compile", spec, "-o", out)
+        assert snapshot(out) == {n: f.content for n, f in compile_file(spec, out).files.items()}
+
+
+def test_what_a_killed_compilation_left_is_removed(spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for place in (tmp_path / ".out.ftc-new", out / ".ftc-new"):
+        (place / "data").mkdir(parents=True)
+        (place / "data/rows.jsonl").write_text("half")
+        ftc("compile", spec, "-o", out)
+        assert not place.exists() or place == tmp_path / ".out.ftc-new"
+        shutil.rmtree(out) if place.parent == tmp_path else None
+    assert set(snapshot(out)) == set(compile_file(spec, out).files)
+
+
+def test_two_compilations_at_once_leave_one_of_the_two(spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    both = []
+    for seed in (1, 7):
+        spec.write_text(toml(merged(BASE, {"seed": seed})))
+        both.append(compile_file(spec, out).files)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            list(pool.map(lambda files: write(files, out), both * 2))
+            assert snapshot(out) in [{n: f.content for n, f in files.items()} for files in both]
+            shutil.rmtree(out)
+
+
+def test_nothing_is_removed_through_a_link(spec: Path, tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    spec.write_text(toml(merged(BASE, HELD_OUT)))
+    ftc("compile", spec, "-o", out)
+    (out / "data").rename(elsewhere)
+    (out / "data").symlink_to(elsewhere)
+    held_out = (elsewhere / "held_out.jsonl").read_bytes()
+    (out / LOCK).write_text(
+        (out / LOCK).read_text().replace("data/rows.jsonl", "no-such/rows.jsonl")
+    )
+    spec.write_text(
+        toml(merged(BASE, {"data": {"train": [{"source": "org/rows", "format": "messages"}]}}))
+    )
+    refusal = ftc("compile", spec, "-o", out, "--force", exit_code=2)
+    assert "held_out.jsonl would be removed through it" in refusal.stderr
+    assert (elsewhere / "held_out.jsonl").read_bytes() == held_out
+
+
 def test_a_write_that_is_killed_leaves_old_or_new_and_the_next_one_mends_it(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,3 +301,43 @@ def test_nothing_is_written_unless_it_verifies(
     assert "error[internal]: the generated Python is not valid" in result.stderr
     assert "please report it" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def holes(value: Any) -> Iterator[Any]:
+    """The value with one part of it gone, emptied, or of another type, a part at a time."""
+    yield from (None, 7, "text", [], {})
+    if isinstance(value, dict):
+        for key in list(value)[: None if len(value) < 9 else 2]:
+            yield {k: v for k, v in value.items() if k != key}
+            for hole in holes(value[key]):
+                yield value | {key: hole}
+    if isinstance(value, list) and value:
+        for hole in holes(value[0]):
+            yield [hole, *value[1:]]
+
+
+def test_whatever_a_lock_holds_it_is_an_error_in_words(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the compiler and of the runtime, which each read it."""
+    from ftc.runtime import lock
+    from ftc.runtime.errors import RunError
+
+    out = tmp_path / "out"
+    ftc("compile", spec, "-o", out)
+    whole = json.loads((out / LOCK).read_text())
+    texts = [json.dumps(hole) for hole in holes(whole)]
+    texts += ["", "{", "[" * 5000, '{"files": ' * 5000, "\x00", "nul"]
+    assert len(texts) > 100
+    monkeypatch.chdir(out)
+    for text in texts:
+        Path(LOCK).write_text(text)
+        for command in ("verify .", "diff . .", "report . -o ../report.html --force"):
+            result = CliRunner().invoke(main, command.split())
+            assert isinstance(result.exception, SystemExit | None), (text[:300], result.exception)
+        try:
+            lock.check(["--allow-drift"])
+            lock.differences(Path())
+            lock.validation()
+        except RunError as error:
+            assert error.code == "no-lock", text[:300]

@@ -1,0 +1,1 @@
+mkdir run; echo '{}' > run/ftc.lock; echo '{' > run/ftc.lock.new
