@@ -6,6 +6,7 @@ that day and of the data of that day, and that is what a run is; another ftc mig
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,15 +25,22 @@ from .presets import Architecture, find_model
 from .tree import is_array, is_table, is_tuple
 
 Values = dict[str, Value[Any]]
+TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What stands behind a name: a data file, or a model folder. `words` has its size."""
+    """What stands behind a name: data files, a function, a template or a model folder. `words` has its
+    size; `parts` are the digests of the files, in order, where they are several."""
 
     name: str
     sha256: str
     words: str = ""
+    parts: tuple[str, ...] = ()
+
+    def is_as(self, other: Content) -> bool:
+        """Whether both are the same, whatever their names."""
+        return (self.parts or (self.sha256,)) == (other.parts or (other.sha256,))
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,13 @@ class Side:
     """One side of a difference.
 
     `data`: the spec. `plan`: every value by its path. `contents`: by key path, as in
-    "data.train[0]". `files`: the run directory's, of which `edited` are not as generated.
+    "data.train[0]". `files`: the run directory's, of which `edited` are not as generated. `entries`:
+    the plan as a lock has it.
     """
 
     data: dict[str, Any]
     plan: Values
+    entries: dict[str, Any]
     contents: dict[str, Content]
     files: dict[str, bytes]
     architecture: Architecture | None
@@ -62,9 +72,12 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
     if facts.local_model:
         model = facts.local_model
         contents["model.base"] = Content(model.path.name, model.sha256)
+    template = sha256(compiled.files[TEMPLATE].content)
+    contents["model.chat_template"] = Content(compiled.plan.model.chat_template.value, template)
     return Side(
         document.data,
         {path: Value(_listed(v.value), v.origin) for path, v in leaves(compiled.plan)},
+        json.loads(compiled.files[LOCK].content)["plan"],
         contents,
         {path: file.content for path, file in compiled.files.items()},
         facts.architecture,
@@ -72,7 +85,8 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
 
 
 def _content(file: DataFile) -> Content:
-    return Content(file.path.name, file.sha256, _words(file.rows, file.size))
+    parts = tuple(part.sha256 for part in file.parts)
+    return Content(file.path.name, file.sha256, _words(file.rows, file.size), parts)
 
 
 def _words(rows: int | None, size: int) -> str:
@@ -104,12 +118,12 @@ def of_run(folder: Path, wanted: str = "name a directory that `ftc compile` made
         raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
     try:
         plan = {path: _value(path, entry) for path, entry in lock["plan"].items()}
-        contents = dict(_contents(document.data, plan, lock["facts"]))
+        contents = dict(_contents(document.data, plan, lock))
     except (KeyError, TypeError, AttributeError):
         raise no_lock(folder, wanted) from None
     preset = find_model(str(plan["model.base"].value)) if "model.base" in plan else None
     architecture = preset.architecture if preset else None
-    return Side(document.data, plan, contents, files, architecture, changed)
+    return Side(document.data, plan, lock["plan"], contents, files, architecture, changed)
 
 
 def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
@@ -129,14 +143,16 @@ def _joined(files: Value[Any] | None, by_file: dict[str, Any]) -> dict[str, Any]
     rows: list[int | None] = [entry["rows"] for entry in entries]
     return {
         "sha256": joined_sha256((posixpath.basename(e["file"]), e["sha256"]) for e in entries),
+        "parts": tuple(entry["sha256"] for entry in entries),
         "size": sum(entry["size"] for entry in entries),
         "rows": None if None in rows else sum(row for row in rows if row is not None),
     }
 
 
 def _contents(
-    spec: dict[str, Any], plan: Values, facts: dict[str, Any]
+    spec: dict[str, Any], plan: Values, lock: dict[str, Any]
 ) -> Iterator[tuple[str, Content]]:
+    facts = lock["facts"]
     by_file = {entry["file"]: entry for entry in facts["data"]}
     for group in ("train", "validation"):
         sources: Any = spec["data"].get(group, [])
@@ -147,10 +163,13 @@ def _contents(
             if entry is not None and is_table(source):
                 words = _words(entry["rows"], entry["size"])
                 name = posixpath.basename(str(source["source"]))
-                yield f"data.{group}[{index}]", Content(name, entry["sha256"], words)
+                parts = entry.get("parts", ())
+                yield f"data.{group}[{index}]", Content(name, entry["sha256"], words, parts)
     for entry in facts.get("formats", []):
         place = f"data.{entry['group']}[{entry['index']}].format"
         yield place, Content(entry["name"], entry["sha256"])
     if "folder" in facts["model"]:
         name = posixpath.basename(posixpath.normpath(spec["model"]["base"]))
         yield "model.base", Content(name, facts["model"]["sha256"])
+    name = str(plan["model.chat_template"].value)
+    yield "model.chat_template", Content(name, lock["files"][TEMPLATE])
