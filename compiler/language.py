@@ -40,6 +40,13 @@ def models_in(annotation: Any) -> Iterator[type[Table]]:
         yield from models_in(argument)
 
 
+def kind_of(data: dict[str, Any]) -> str:
+    """The kind of method that a document has; where it has none that is known, the one with most keys."""
+    table: Any = data.get("method")
+    kind = table.get("kind") if is_table(table) else None
+    return kind if kind in METHODS else METHODS[-1]
+
+
 def method(kind: str) -> type[Table]:
     """The table [method] as it is with this kind."""
     return list(models_in(Spec.model_fields["method"].annotation))[METHODS.index(kind)]
