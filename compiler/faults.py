@@ -83,8 +83,8 @@ def _leave_out(lines: list[str], fault: Fault, line: int, number: int) -> bool:
     ):  # YAML's items, told with their key
         end += 1
     stand_in = f"[__{number}]" if header else ""
-    if fault.edit and fault.edit[2].startswith("[") and fault.edit[2] not in map(str.strip, lines):
-        stand_in = fault.edit[2]
+    if fault.edit and fault.edit[0] <= fault.statement and fault.edit[2].startswith("["):
+        stand_in = stand_in if fault.edit[2] in map(str.strip, lines) else fault.edit[2]
     lines[first:end] = [stand_in, *[""] * (end - first - 1)]
     return True
 

@@ -283,11 +283,11 @@ class Refusal:
         key, _, value = (part.strip() for part in (self.before + self.code).partition("="))
         if thousands := re.fullmatch(r"(?:,[0-9]{3})+", self.code):
             number = f"{self.left}{thousands[0].replace(',', '')}"
-            hint, edit = f"write `{number}`", (start, behind, number)
+            hint, edit = f"write `{key} = {number}`", (start, behind, number)
         elif decimals := re.fullmatch(r",([0-9]+)", self.code):
             message = "a number has a decimal point in TOML, not a comma"
             number = f"{self.left}.{decimals[1]}"
-            hint, edit = f"write `{number}`", (start, behind, number)
+            hint, edit = f"write `{key} = {number}`", (start, behind, number)
         elif self.code in (",", ";"):
             hint, edit = "remove it", (self.at, behind, "")
         elif found == "," and is_toml(f"[{value}]"):

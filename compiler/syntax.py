@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 from .broken import judge
@@ -49,4 +50,16 @@ def _judged(error: SpecSyntaxError, mended: str) -> tuple[str, ...]:
         for d in (*found, *facts.problems)
         if d.line == error.span.line and not d.code.startswith("missing-")
     ]
-    return tuple(hint for diagnostic in here for hint in diagnostic.hints)
+    line = mended.split("\n")[error.span.line - 1]
+    return tuple(_whole(hint, line) for diagnostic in here for hint in diagnostic.hints)
+
+
+NAMED = re.compile(r"(?:called|did you mean) `(\w+)`|^`(\w+)` belongs")
+
+
+def _whole(hint: str, line: str) -> str:
+    """The hint at another name or place with the value as TOML has it, which the spec does not have yet."""
+    named, value = NAMED.search(hint), line.partition("=")[2].strip()
+    if not named or not value or "write `" in hint:
+        return hint
+    return f"{hint.rstrip('?')}: write `{named[1] or named[2]} = {value}`"

@@ -94,7 +94,7 @@ ERRORS = r'''
     hint: write `7`
 'x = 1,000'
     1:6-7 syntax: only a comment may follow here, not `,`
-    hint: write `1000`
+    hint: write `x = 1000`
 'x = 16,'
     1:7-8 syntax: only a comment may follow here, not `,`
     hint: remove it
