@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from .load import Document
 from .lockfile import LOCK, no_lock, read_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
-from .plan_names import key_of
+from .plan_names import SOURCE, decided_by, key_of
 from .presets import Architecture, find_model
 from .tree import is_array, is_table, is_tuple
 
@@ -108,22 +110,66 @@ def of_run(folder: Path, wanted: str = "name a directory that `ftc compile` made
     if lock is None:
         raise no_lock(folder, wanted)
     document = load(folder / "spec.toml")
+    side = _of_lock(folder, lock, document.data, wanted)
+    if "spec.toml" in side.edited:
+        message = "spec.toml was edited since, so the lock says nothing about it"
+        hint = "undo the edit, or compile it again"
+        raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
+    return side
+
+
+def of_trained(folder: Path, compiled: Side) -> Side:
+    """What was trained in a run directory, which is what it was compiled to (`compiled`), unless that was
+    done again since the last start: the lock of that stands in logs/, or in the newest checkpoint."""
+    steps = (path.name for path in folder.glob("checkpoints/step-*") if path.name[5:].isdigit())
+    newest = sorted(steps, key=lambda name: int(name[5:]))[-1:]
+    places = (folder / "logs", *(folder / "checkpoints" / name for name in newest))
+    lock = next((found for place in places if (found := read_lock(place)) is not None), None)
+    if lock is None or lock == read_lock(folder):
+        return compiled
+    same_spec = lock["files"].get("spec.toml") == sha256(compiled.files["spec.toml"])
+    side = _of_lock(folder, lock, compiled.data if same_spec else None, "")
+    edited = {
+        name for name in side.edited if name in compiled.edited
+    }  # not what was compiled since
+    return replace(side, edited=frozenset(edited))
+
+
+def _of_lock(folder: Path, lock: dict[str, Any], data: dict[str, Any] | None, wanted: str) -> Side:
+    """The side that a lock records; `data` is the spec, read off the plan where it is gone."""
     digests: dict[str, str] = lock["files"]
     files = {name: (folder / name).read_bytes() for name in digests if (folder / name).is_file()}
     files[LOCK] = b""
     changed = frozenset(n for n, d in digests.items() if n in files and sha256(files[n]) != d)
-    if "spec.toml" in changed:
-        message = "spec.toml was edited since, so the lock says nothing about it"
-        hint = "undo the edit, or compile it again"
-        raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
     try:
         plan = {path: _value(path, entry) for path, entry in lock["plan"].items()}
-        contents = dict(_contents(document.data, plan, lock))
+        data = _set_in(plan) if data is None else data
+        contents = dict(_contents(data, plan, lock))
     except (KeyError, TypeError, AttributeError):
         raise no_lock(folder, wanted) from None
     preset = find_model(str(plan["model.base"].value)) if "model.base" in plan else None
     architecture = preset.architecture if preset else None
-    return Side(document.data, plan, lock["plan"], contents, files, architecture, changed)
+    return Side(data, plan, lock["plan"], contents, files, architecture, changed)
+
+
+def _set_in(plan: Values) -> dict[str, Any]:
+    """The keys that a plan's spec set, as far as its plan has them, and where its rows come from."""
+    data: dict[str, Any] = {"data": {}}
+    for path, value in plan.items():
+        key = (decided_by(path) or (path,))[0] if SOURCE.fullmatch(path) else key_of(path)
+        if value.origin.kind != "spec" and not SOURCE.fullmatch(path):
+            continue
+        *tables, last = re.findall(r"[^.\[\]]+", key)
+        table: Any = data
+        for name, following in pairwise([*tables, last]):
+            if name.isdigit():
+                while len(table) <= int(name):
+                    table.append({})
+                table = table[int(name)]
+            else:
+                table = table.setdefault(name, [] if following.isdigit() else {})
+        table[last] = value.value
+    return data
 
 
 def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
