@@ -19,7 +19,6 @@ from .load import load as load_document
 from .lockfile import LOCK, lock
 from .memory import will_not_fit
 from .plan import Plan
-from .positions import START
 from .render import Files, render
 from .resolve import resolve
 from .resolve_data import copied_names
@@ -62,20 +61,9 @@ def load(path: str | Path) -> Document:
     try:
         return load_document(path)
     except SpecSyntaxError as error:
-        raise CompileError(
-            [
-                Diagnostic(
-                    error.kind,
-                    error.message,
-                    error.path,
-                    error.span.line if error.line or error.span != START else 0,
-                    error.span.column,
-                    error.span.end_column,
-                    source=error.line or None,
-                    hints=(error.hint,) if error.hint else (),
-                )
-            ]
-        ) from None
+        from .syntax import diagnostics  # the words for what is wrong take a while to load
+
+        raise CompileError(diagnostics(error)) from None
 
 
 def compile_document(document: Document, spec_folder: str = "..") -> Compiled:

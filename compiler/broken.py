@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from . import structure, unknown_keys
 from .diagnostics import Diagnostic, KeyPath
 from .keys import Table
-from .language import METHODS, method, models_in
+from .language import METHODS, kind_of, method, models_in
 from .load import Document
 from .readings import read
 from .spec import Spec
@@ -24,16 +24,16 @@ def judge(document: Document) -> tuple[Spec, list[Diagnostic], Document]:
     problems = structure.check(document)
     if meant.data != document.data:
         problems = {**structure.check(meant), **problems}
-    spec = _what_is_left(Spec, meant.data, (), _refused(problems))
+    spec = _what_is_left(Spec, meant.data, (), _refused(problems, kind_of(meant.data)))
     return spec, list(problems.values()), meant
 
 
-def _refused(problems: dict[KeyPath, Diagnostic]) -> set[KeyPath]:
+def _refused(problems: dict[KeyPath, Diagnostic], kind: str) -> set[KeyPath]:
     """The keys and items that can't be relied on. A list with one of its items can't, as a whole."""
     refused: set[KeyPath] = set()
     for path, problem in problems.items():
         if problem.code == "unknown-key":
-            refused |= {meant} if (meant := unknown_keys.meant(path)) else set()
+            refused |= {meant} if (meant := unknown_keys.meant(path, kind)) else set()
         refused.add(path)
         while path and isinstance(path[-1], int):
             path = path[:-1]

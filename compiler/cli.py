@@ -25,6 +25,7 @@ from .overrides import override
 from .report import Format, attempt, fail, report
 from .report_command import report_command
 from .several import compile_each
+from .summary import plural
 from .write import outdated, write
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -260,7 +261,9 @@ def check(spec: Path, settings: tuple[str, ...], form: Format, with_data: bool) 
         if exit_code:
             sys.exit(exit_code)
     if form == "text":
-        click.echo(f"{spec}: fine.\n{compiled.plan.summary.value}")
+        warned = plural(len(compiled.warnings), "warning")
+        verdict = f"compiles, with {warned}" if compiled.warnings else "fine"
+        click.echo(f"{spec}: {verdict}.\n{compiled.plan.summary.value}")
 
 
 @main.command()

@@ -145,7 +145,7 @@ def _of_key(
         line,
         (field.description or "") if field else "",
         str(extra(field).get("unit", "")) if field else "",
-        changes(parts, method) if key else "",
+        changes(parts) if key else "",
     )
 
 

@@ -40,6 +40,13 @@ def models_in(annotation: Any) -> Iterator[type[Table]]:
         yield from models_in(argument)
 
 
+def kind_of(data: dict[str, Any]) -> str:
+    """The kind of method that a document has; where it has none that is known, the one with most keys."""
+    table: Any = data.get("method")
+    kind = table.get("kind") if is_table(table) else None
+    return kind if kind in METHODS else METHODS[-1]
+
+
 def method(kind: str) -> type[Table]:
     """The table [method] as it is with this kind."""
     return list(models_in(Spec.model_fields["method"].annotation))[METHODS.index(kind)]
@@ -67,30 +74,38 @@ def field_at(path: KeyPath, kind: str) -> FieldInfo | None:
     return model.model_fields.get(str(path[-1])) if model else None
 
 
-def affects(path: KeyPath, kind: str) -> str:
+def affects(path: KeyPath) -> str:
     """What a change of the key at `path` is about, as in keys.Affects; "" if there is no such key.
 
     A table as a whole affects what it says of its keys, or what its first key does.
     """
     while path and isinstance(path[-1], int):
         path = path[:-1]
-    field, parent = field_at(path, kind), model_at(path[:-1], kind)
-    if field is None or parent is None:
-        return ""
-    own = model_at(path, kind)
-    said = extra(field).get("affects") or (own.AFFECTS if own else None) or parent.AFFECTS
-    return str(said or "cosmetic")
+    for kind in METHODS:  # the first that has the key: a test holds them to one answer
+        field, parent = field_at(path, kind), model_at(path[:-1], kind)
+        if field is not None and parent is not None:
+            own = model_at(path, kind)
+            said = extra(field).get("affects") or (own.AFFECTS if own else None) or parent.AFFECTS
+            return str(said or "cosmetic")
+    return ""
 
 
 # From the least consequence to the greatest.
 CONSEQUENCES: tuple[ResumeClass, ...] = ("cosmetic", "resumable", "new run")
 
 
-def changes(path: KeyPath, kind: str) -> ResumeClass | Literal[""]:
-    """What a change of the key at `path` means for checkpoints; "" if there is no such key.
+def changes(path: KeyPath) -> ResumeClass | Literal[""]:
+    """What a change of the key at `path` means for checkpoints, of all kinds of method that have it the
+    greatest consequence; "" if there is no such key."""
+    found = {_changes(path, kind) for kind in METHODS}
+    for consequence in reversed(CONSEQUENCES):
+        if consequence in found:
+            return consequence
+    return ""
 
-    Of a table that says so itself ([[data.validation]]) no key has a greater consequence.
-    """
+
+def _changes(path: KeyPath, kind: str) -> ResumeClass | Literal[""]:
+    """Of a table that says so itself ([[data.validation]]) no key has a greater consequence."""
     fields = [field_at(path[: end + 1], kind) for end in range(len(path))]
     said = {extra(field).get("changes") for field in fields if field}
     for consequence in CONSEQUENCES:
@@ -160,8 +175,9 @@ def header(table: str) -> str:
     """How a table is opened: [optim], [[data.train]]."""
     if not table:
         return "the top level"
-    field = field_at(tuple(table.split(".")), "qlora")
-    return f"[[{table}]]" if field and is_list(field.annotation) else f"[{table}]"
+    fields = [field_at(tuple(table.split(".")), kind) for kind in METHODS]
+    many = any(is_list(field.annotation) for field in fields if field)
+    return f"[[{table}]]" if many else f"[{table}]"
 
 
 def item_of(annotation: Any) -> Any:

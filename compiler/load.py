@@ -15,6 +15,7 @@ from .pieces import Piece, source_of
 from .positions import START, Node, Scanner, Span
 
 if TYPE_CHECKING:
+    from .faults import Found
     from .mistakes import Fault
 
 MAX_BYTES = 10_000_000
@@ -120,13 +121,16 @@ class SpecSyntaxError(Exception):
 
     `kind` is a diagnostic code: syntax, duplicate-key, duplicate-table, too-deep, encoding,
     too-large, not-found, not-a-file or unreadable. `hint` says how to mend it, where that is known.
-    `line` is the source line that `span` lies in, "" for a file that was not read.
+    `line` is the source line that `span` lies in, "" for a file that was not read. `mended` is the text
+    with the hint followed, where there is one; `others` are the errors behind this one.
     """
 
     def __init__(self, kind: str, path: str, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.kind, self.path, self.message, self.hint = kind, path, message, hint
         self.span, self.line = START, ""
+        self.mended: str | None = None
+        self.others: tuple[SpecSyntaxError, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}:{self.span.line}:{self.span.column}: {self.message}"
@@ -163,10 +167,19 @@ def parse(text: str, path: str) -> Document:
     try:
         return Document(path, text, tomllib.loads(text))
     except (ValueError, RecursionError) as error:
-        from .mistakes import diagnose  # the words for what is wrong take a while to load
+        from .faults import faults  # the words for what is wrong take a while to load
 
-        fault = diagnose(text.replace("\r\n", "\n"), error)
-    raise _error(Document(path, text, {}), fault)
+        found = faults(text.replace("\r\n", "\n"), error)
+    raise _first(Document(path, text, {}), found)
+
+
+def _first(document: Document, found: list[Found]) -> SpecSyntaxError:
+    errors: list[SpecSyntaxError] = []
+    for fault, mended in found:
+        errors.append(_error(document, fault))
+        errors[-1].mended = mended
+    errors[0].others = tuple(errors[1:])
+    return errors[0]
 
 
 def _error(document: Document, fault: Fault) -> SpecSyntaxError:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field
 
 from .diagnostics import CompileError, Diagnostic, nearest
 from .facts import Facts
+from .identity import identities
 from .language import changes
-from .plan import Plan, Value, leaves
+from .plan import Plan, leaves
 from .render import File, Files, plan_id
 from .vendor import runtime_sha256
 
@@ -47,7 +48,7 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str)
         "runtime": {"version": version, "sha256": runtime_sha256()},
         "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
         "plan_id": plan_id(plan),
-        "plan": {path: _entry(path, value) for path, value in leaves(plan)},
+        "plan": dict(_plan(plan, facts)),
         "facts": {
             "model": _model(plan, facts),
             "data": list(_data(plan, facts)),
@@ -58,12 +59,16 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str)
     return File((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _entry(path: str, value: Value[Any]) -> dict[str, Any]:
-    """A value with its origin, and what a change of it means for checkpoints ("" if nothing)."""
-    origin = value.origin
-    key = origin.detail if origin.kind in ("spec", "default") else path
-    parts = tuple(part.split("[")[0] for part in key.split("."))
-    return {"value": value.value, "origin": str(origin), "changes": changes(parts, "qlora")}
+def _plan(plan: Plan, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each value with its origin, what a change of it means for checkpoints ("" if nothing), and what it
+    comes to, where that is not the value as it is written."""
+    known = identities(plan, facts)
+    for path, value in leaves(plan):
+        origin = value.origin
+        key = origin.detail if origin.kind in ("spec", "default") else path
+        parts = tuple(part.split("[")[0] for part in key.split("."))
+        entry = {"value": value.value, "origin": str(origin), "changes": changes(parts)}
+        yield path, entry | ({"identity": known[path]} if path in known else {})
 
 
 def _data(plan: Plan, facts: Facts) -> Iterator[dict[str, Any]]:

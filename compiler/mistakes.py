@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import re
-import tomllib
-import unicodedata
 from contextlib import suppress
 from typing import NamedTuple
 
 from .diagnostics import odd_letter
+from .meant import NO_NULL, NULLS, VARIABLE, as_toml, is_toml, meant, plain, quoted
 from .positions import Node, Part, Scanner, Stop
 
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _KEY_BEFORE = re.compile(r"(\"[^\"]*\"|'[^']*'|[^\s{,=]+)[ \t]*(?:=[ \t]*)?$")
 _STATEMENT = re.compile(r"[\w.\"'-]+[ \t]*=|\[")
+# What no line of TOML begins with, and configurations in Python do.
+_PYTHON = re.compile(
+    r"^((?:from [\w.]+ import |import [\w.]+(?: as \w+)?$|(?:def|class) \w+ ?[(:]|with read_base"
+    r"|\w+ = (?:dict|list|tuple|[A-Z]\w*)\().*)$",
+    re.MULTILINE,
+)
 _BREAK = re.compile(r"[\s=,\[\]{}\"'#]")
-_NUMBER = re.compile(r"([+-]?)0*([0-9_]*)(?:(\.)([0-9_]*))?([eE][+-]?[0-9]+)?")
 
 
 class Fault(NamedTuple):
-    """What is wrong with the text between two offsets."""
+    """What is wrong with the text between two offsets.
+
+    `edit`: what the hint proposes, as (start, end, text instead), where it says so word for word.
+    `statement`: the offset of the statement that it is in; None if nothing behind it can be judged.
+    """
 
     message: str
     start: int
     end: int
     hint: str | None = None
     kind: str = "syntax"
+    edit: tuple[int, int, str] | None = None
+    statement: int | None = None
 
 
 def diagnose(text: str, error: ValueError | RecursionError) -> Fault:
@@ -36,6 +46,7 @@ def diagnose(text: str, error: ValueError | RecursionError) -> Fault:
         message, hint = "lists or tables are nested too deeply", "a spec needs only a few levels"
         return Fault(message, start, start + 1, hint, "too-deep")
     first = re.match(r"(?:\s*(?:#.*)?\n)*(\{|<|(?:from|import) \w+)", text)
+    first = first or _PYTHON.search(text)
     if first:
         language = {"{": "JSON", "<": "XML"}.get(first[1], "Python")
         message, hint = f"this is {language}, and a spec is TOML", "`ftc new` writes a first spec"
@@ -50,7 +61,8 @@ def diagnose(text: str, error: ValueError | RecursionError) -> Fault:
     if line:
         lines = text.split("\n", int(line) - 1)
         at = len(text) - len(lines[-1]) + int(column) - 1
-    return Refusal(text, what, at).explain()
+    refusal = Refusal(text, what, at)
+    return refusal.explain()._replace(statement=refusal.statement())
 
 
 class Refusal:
@@ -94,6 +106,11 @@ class Refusal:
             hint = "a date is year-month-day, such as 2026-02-28; text needs quotes"
             return Fault(f"`{self.right}` is not in the calendar", self.at, end, hint)
         return Fault(self.what[:1].lower() + self.what[1:], self.at, end)
+
+    def statement(self) -> int:
+        """Where the statement begins that was refused."""
+        parts = self.scanner.parts
+        return min(self.at, parts[0].place[0]) if parts else self.at
 
     def bad_key(self) -> Fault:
         end = self.at + len(self.right)
@@ -179,33 +196,46 @@ class Refusal:
         many = line.lstrip().startswith("[[")
         name = "_".join(line.strip("[] \t").split())
         start = self.at - len(self.before.lstrip())
-        hint = f"write `[[{name}]]`" if many else f"write `[{name}]`"
-        return Fault("this table header is not complete", start, self.at + len(self.code), hint)
+        instead, end = f"[[{name}]]" if many else f"[{name}]", self.at + len(self.code)
+        edit = (start, end, instead)
+        return Fault(
+            "this table header is not complete", start, end, f"write `{instead}`", edit=edit
+        )
 
     def no_equals(self) -> Fault:
         code, end = self.code.strip(), self.key_start + len(self.key)
+        behind = self.at + len(self.code)
         if code.startswith(":"):
             value = code[1:].strip()
-            hint = f"write `{self.key} = {_as_toml(value)}`"
+            instead = f"{self.key} = {as_toml(value)}"
+            hint = f"write `{instead}`"
             if "{" in self.before:
-                hint = "write `=` in place of `:`"
+                instead, hint = "", "write `=` in place of `:`"
+            elif value in NULLS:
+                instead, hint = "", NO_NULL
             elif not value and self.text[self.at + 1 :].lstrip().startswith("- "):
+                instead = ""
                 hint = f"write `{self.key} = [...]`, with a `,` between one and the next"
             elif not value:
-                hint = f"write `[{self.key}]`, and the keys below it as `key = value`"
+                instead = f"[{self.key}]"
+                hint = f"write `{instead}`, and the keys below it as `key = value`"
             message = f"`{self.key}:` is YAML or JSON; TOML sets a key with `=`"
-            return Fault(message, self.key_start, self.at + 1, hint)
+            edit = (self.key_start, behind, instead) if instead else None
+            return Fault(message, self.key_start, self.at + 1, hint, edit=edit)
+        if self.key == "-":
+            hint = "write `key = [...]`, with a `,` between one and the next"
+            return Fault("an item behind `-` is YAML", self.key_start, end, hint)
         if not code:
             return Fault(
                 f"`{self.key}` has no value", self.key_start, end, f"write `{self.key} = ...`"
             )
-        hint = f"write `{self.key} = {_as_toml(code)}`"
+        instead = f"{self.key} = {as_toml(code)}"
+        hint, edit = f"write `{instead}`", (self.key_start, behind, instead)
         if "=" in code:
             words = [self.key, *code.partition("=")[0].split()]
-            hint = f"a key is one word, such as `{'_'.join(words)}`"
-        return Fault(
-            f"`=` is missing behind `{self.key}`", self.at, self.at + len(self.right), hint
-        )
+            hint, edit = f"a key is one word, such as `{'_'.join(words)}`", None
+        message = f"`=` is missing behind `{self.key}`"
+        return Fault(message, self.at, self.at + len(self.right), hint, edit=edit)
 
     def bad_value(self) -> Fault:
         nested = bool(self.scanner.open)
@@ -217,44 +247,57 @@ class Refusal:
                 return Fault(message, self.at, self.at + 1, hint)
             hint = f"write `{self.key} = ...`, or remove the line"
             return Fault(f"`{self.key}` has no value", self.key_start, self.at, hint)
-        message, end = f"`{word}` is not a TOML value", start + len(word)
-        number = _NUMBER.fullmatch(word.replace("__", "_").strip("_"))
-        if percent := re.fullmatch(r"([0-9]{1,2}(?:\.[0-9]+)?) *%", word):
-            hint = f"write `{float(percent[1]) / 100:g}`: {percent[1]} percent"
-            return Fault(f"`{word}` is not a TOML value", start, start + len(word), hint)
-        if word.lower() in ("true", "false"):
-            return Fault(message, start, end, f"write `{word.lower()}`")
-        if word.lower() in ("null", "none", "nil"):
-            return Fault(message, start, end, "TOML has no null: leave the key out")
+        end = start + len(word)
+        fault = Fault(f"`{word}` is not a TOML value", start, end)
+        if word.lower() in NULLS:
+            return fault._replace(hint=NO_NULL)
+        if VARIABLE.search(word):
+            return fault._replace(hint="TOML has no variables: write the value itself")
+        if sure := meant(word):
+            value, why = sure
+            return fault._replace(hint=f"write `{value}`{why}", edit=(start, end, value))
         if word.startswith("("):
-            return Fault(message, start, end, "write a list in square brackets: `[...]`")
-        if number and (number[2] or number[4]):
-            sign, whole, point, fraction, exponent = number.groups("")
-            fixed = f"{sign}{whole or 0}{point}{(fraction or 0) if point else ''}{exponent}"
-            return Fault(message, start, end, f"write `{fixed}`")
-        if meant := _number_meant(word):
-            return Fault(message, start, end, meant)
-        hint = _quoted(word) if nested else f"{self.key} = {_quoted(word)}"
-        return Fault(f"the text `{word}` needs quotes", start, end, f"write `{hint}`")
+            items = f"[{word[1:].rstrip().removesuffix(')')}]"
+            edit = (start, end, items) if is_toml(items) else None
+            shown = items if edit else "[...]"
+            return fault._replace(hint=f"write a list in square brackets: `{shown}`", edit=edit)
+        if re.fullmatch(r"[0-9][0-9.eE]*[ (]*[-+*/][0-9.eE+*/() -]*", plain(word)):
+            hint = "TOML does not calculate: write the number, such as 0.0001 or 1e-4"
+            return fault._replace(hint=hint)
+        value = quoted(word)
+        hint = f"write `{value}`" if nested else f"write `{self.key} = {value}`"
+        message = f"the text `{word}` needs quotes"
+        return Fault(message, start, end, hint, edit=(start, end, value))
 
     def left_over(self) -> Fault:
         """A value or header is complete, and then comes more."""
         found = self.right or self.rest[0]
-        end = self.at + len(found)
+        end, edit = self.at + len(found), None
         if self.scanner.open:
             close = "]" if self.text[self.scanner.open[-1][1]] == "[" else "}"
             hint = "put a `,` between one and the next"
             return Fault(f"expected `,` or `{close}` before `{found}`", self.at, end, hint)
         message = f"only a comment may follow here, not `{found}`"
         hint = "text needs quotes, a comment a `#`, and the next key its own line"
-        if thousands := re.match(r"(?:,[0-9]{3})+\b", self.rest):
-            hint = f"write `{self.left}{thousands[0].replace(',', '')}`"
+        start, behind = self.at - len(self.left), self.at + len(self.code)
+        key, _, value = (part.strip() for part in (self.before + self.code).partition("="))
+        if thousands := re.fullmatch(r"(?:,[0-9]{3})+", self.code):
+            number = f"{self.left}{thousands[0].replace(',', '')}"
+            hint, edit = f"write `{key} = {number}`", (start, behind, number)
         elif decimals := re.fullmatch(r",([0-9]+)", self.code):
             message = "a number has a decimal point in TOML, not a comma"
-            hint = f"write `{self.left}.{decimals[1]}`"
+            number = f"{self.left}.{decimals[1]}"
+            hint, edit = f"write `{key} = {number}`", (start, behind, number)
         elif self.code in (",", ";"):
-            hint = "remove it"
-        return Fault(message, self.at, end, hint)
+            hint, edit = "remove it", (self.at, behind, "")
+        elif found == "," and is_toml(f"[{value}]"):
+            message = "several values are a list, in square brackets"
+            start = self.at - len(self.before.partition("=")[2].lstrip())
+            hint, edit = f"write `{key} = [{value}]`", (start, behind, f"[{value}]")
+        elif number := re.fullmatch(r"([0-9][0-9_.]*) [a-z]+", value):
+            start = self.at - len(self.before.partition("=")[2].lstrip())
+            hint, edit = f"write `{key} = {number[1]}`", (start, behind, number[1])
+        return Fault(message, self.at, end, hint, edit=edit)
 
     def no_key(self) -> Fault:
         found, end = self.code[:1], self.at + 1
@@ -264,30 +307,3 @@ class Refusal:
             return Fault("a `,` must not stand before `}`", self.at, end, "remove it")
         hint = "a key has A-Z, a-z, 0-9, `_` and `-`, or is in quotes; a comment starts with `#`"
         return Fault(f"a key cannot start with `{found}`", self.at, end, hint)
-
-
-def _number_meant(word: str) -> str | None:
-    """How to write what is probably a number: `1e-4;`, `1e-4f`, a full-width digit, `1/10`."""
-    bare = unicodedata.normalize("NFKC", word).replace("\u2212", "-").rstrip(";fFlL")
-    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", bare):
-        return f"write `{bare}`"
-    if re.fullmatch(r"[0-9][0-9.eE]*[ (]*[-+*/][0-9.eE+*/() -]*", bare):
-        return "TOML does not calculate: write the number, such as 0.0001 or 1e-4"
-    return None
-
-
-def _quoted(text: str) -> str:
-    text = text.strip("\u201c\u201d\u2018\u2019")  # quotes that a word processor made
-    if re.search(r'["\\]', text) and "'" not in text:
-        return f"'{text}'"
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _as_toml(value: str) -> str:
-    """The value if it is TOML, else what was probably meant."""
-    value = value.rstrip(",")
-    try:
-        tomllib.loads(f"value = {value}")
-    except (ValueError, RecursionError):
-        return value.lower() if value in ("True", "False") else _quoted(value)
-    return value

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from .diagnostics import nearest
-from .language import METHODS, homes, is_list, method, models_in
+from .language import homes, is_list, kind_of, method, models_in
 from .load import Document
 from .positions import Node
 from .spec import Spec
@@ -39,6 +39,10 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
         if name not in data:
             continue
         many, value, child = is_list(field.annotation), data[name], node.children[name]
+        if name == "data" and _is_source(value):
+            outer = node.children[name] = Node(child.key)
+            outer.children = {"train": child}
+            value, child = {"train": value}, outer
         if many and is_table(value):
             outer = node.children[name] = Node(child.key)
             outer.value, outer.children = child.value, {0: child}
@@ -48,8 +52,7 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
             node.children[name] = child
         inner = next(models_in(field.annotation))
         if name == "method" and is_table(value):
-            kind = value.get("kind")
-            inner = method(kind if kind in METHODS else "qlora")
+            inner = method(kind_of({name: value}))
         if is_table(value):
             value = _table(inner, value, child)
         elif is_array(value):
@@ -63,3 +66,9 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
 
 def _holds_keys(value: Any) -> bool:
     return is_table(value[0] if is_array(value) and value else value)
+
+
+def _is_source(value: Any) -> bool:
+    """Whether `[[data]]` or `[data]` holds what belongs in [[data.train]]."""
+    tables: list[Any] = value if is_array(value) else [value]
+    return bool(tables) and all(is_table(table) and "source" in table for table in tables)

@@ -12,20 +12,24 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from .diagnostics import SECRET, KeyPath, guess, odd_letter
+from .diagnostics import SECRET, KeyPath, guess, nearest, odd_letter
 from .keys import NAME, Table
 from .language import (
     METHODS,
     choice,
     dotted,
+    extra,
     header,
     is_fixed,
     is_list,
     item_of,
     literals,
+    method,
     models_in,
 )
 from .quote import toml
+from .tree import is_array, is_table
+from .vocabulary import MEANT_KINDS
 
 # What others call the values that a key lists.
 WORDS = {
@@ -65,29 +69,25 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
     """The ways out of a wrong value for the key at `path`."""
     if isinstance(given, str) and SECRET.search(given):
         return ["remove it: a secret is named in a spec, never written down"]
+    if path == ("method", "kind") and isinstance(given, str):
+        if given.lower() in MEANT_KINDS:
+            return list(MEANT_KINDS[given.lower()])
+        near = guess(given, METHODS)
+        return near or [f"write one of them: {choice([toml(word) for word in METHODS])}"]
     models = list(models_in(field.annotation))
     if models:
-        title = header(dotted(tuple(part for part in path if isinstance(part, str))))
-        first, key = next(iter(models[0].model_fields.items()))
-        if isinstance(given, str) and (fits(key, given) or first == "kind"):
-            return [f"write {title}, and below it `{first} = {toml(given)}`"]
-        if isinstance(given, str) and any(models_in(key.annotation)):
-            return hints((*path, first), key, given)
-        if is_list(field.annotation):
-            return [f"write {title}, with two brackets, once for each of them"]
-        return [f"write {title}, and its keys below it"]
+        return [below(path, field, given)]
     item = isinstance(path[-1], int)
-    listed = literals(item_of(field.annotation) if item else field.annotation)
-    words = [word for word in listed if isinstance(word, str)]
     if item and given in literals(field.annotation):
         return [f"write `{path[-2]} = {toml(given)}`, without the list"]
+    words = _words(field, item)
     if isinstance(given, str) and words:
         meant = WORDS.get(given.lower())
         near = [f'did you mean "{meant}"?'] if meant in words else guess(given, words)
         if near:
             return [*near, *([odd] if (odd := odd_letter(given)) else [])]
     name = "" if item else f"{path[-1]} = "
-    for value, remark in _candidates(given):
+    for value, remark in _candidates(given, field):
         if fits(field, [value] if item else value):
             return [f"write `{name}{toml(value)}`{remark}"]
     if not name:
@@ -98,12 +98,70 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
     return [f"write another value, or leave it out{default}"]
 
 
-def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
+def below(path: KeyPath, field: FieldInfo, given: Any) -> str:
+    """How to write a table that was set to a value, which is that of its first key if that takes it."""
+    title = header(dotted(tuple(part for part in path if isinstance(part, str))))
+    model = next(models_in(field.annotation))
+    first, key = next(iter(model.model_fields.items()))
+    if first == "kind":
+        model, first = method("lora"), "kind"
+        key = model.model_fields[first]
+        if given in METHODS:
+            return f"write {title}, and below it `kind = {toml(given)}`"
+        known = MEANT_KINDS.get(given.lower()) if isinstance(given, str) else None
+        return known[0] if known else f"write {title}, and its keys below it"
+    inner = next(models_in(key.annotation), None)
+    if inner is not None and isinstance(given, str):
+        return below((*path, first), key, given)
+    if (
+        inner is not None
+        and is_array(given)
+        and is_table(given[0])
+        and {*given[0]} & {*inner.model_fields}
+    ):
+        return f"write {header(dotted((*path, first)))} in its place"
+    if first == "source" and not re.search(r"[./]", str(given)):
+        return f"write {title}, and below it `source`: a file, or a data set of the Hub"
+    value = right(key, given)
+    if value is not None and not isinstance(given, dict | bool):
+        return f"write {title}, and below it `{first} = {toml(value)}`"
+    if is_list(field.annotation):
+        return f"write {title}, with two brackets, once for each of them"
+    return f"write {title}, and its keys below it"
+
+
+def right(field: FieldInfo, given: Any) -> Any:
+    """The value that a key takes and that the given one most likely stands for; None if there is none."""
+    if fits(field, given):
+        return given
+    words = _words(field, False)
+    if isinstance(given, str) and words:
+        meant = WORDS.get(given.lower(), "")
+        near = meant if meant in words else nearest(given.lower(), words)
+        if near and fits(field, near):
+            return near
+    return next((value for value, _ in _candidates(given, field) if fits(field, value)), None)
+
+
+def _words(field: FieldInfo, item: bool) -> list[str]:
+    listed = literals(item_of(field.annotation) if item else field.annotation)
+    return [word for word in listed if isinstance(word, str)]
+
+
+def _candidates(given: Any, field: FieldInfo) -> Iterator[tuple[Any, str]]:
     """Other values that look like the given one, each with a remark."""
     if isinstance(given, str):
         with suppress(ValueError, RecursionError):
             plain = unicodedata.normalize("NFKC", given).strip().lower()
-            yield tomllib.loads(f"value = {plain}")["value"], ", without quotes"
+            value: Any = tomllib.loads(f"value = {plain}")["value"]
+            yield value, ", without quotes"
+            if isinstance(value, float) and value.is_integer():
+                yield int(value), ""
+        if number := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kKmM])", given):
+            unit = 1024 if extra(field).get("unit") == "tokens" else 1000
+            yield round(float(number[1]) * unit ** (1 if number[2] in "kK" else 2)), ""
+        if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", given):
+            yield int(given.replace(",", "")), ""
         yield (
             {"yes": True, "on": True, "cpu": True, "no": False, "off": False}.get(given.lower()),
             "",
@@ -111,7 +169,7 @@ def _candidates(given: Any) -> Iterator[tuple[Any, str]]:
         if percent := re.fullmatch(r"([0-9.]+) ?%", given):
             yield float(percent[1]) / 100, ""
         if number := re.fullmatch(r"[A-Za-z_ -]*([0-9]{1,4})( [a-z]+)?", given):
-            yield int(number[1]), ""  # zero3, "3 epochs"; a 4k is anybody's guess
+            yield int(number[1]), ""  # zero3, "3 epochs"
         yield re.sub(r"^[a-z]+://|/$", "", given), ""
         yield "".join(c for c in given if c.isprintable()).strip(), ""
         dashed = re.sub(r"[^A-Za-z0-9._-]+", "-", given)

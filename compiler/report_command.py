@@ -10,7 +10,7 @@ import click
 from .diagnostics import CompileError, Diagnostic
 from .report import fail
 from .run_log import read_log
-from .sides import of_run
+from .sides import of_run, of_trained
 
 
 @click.command("report")
@@ -30,7 +30,7 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
     """Write a page on RUNS, which are run directories, side by side.
 
     It has the curves (loss, learning rate, gradient norm, throughput), the samples, the
-    plan, and what differs between the specs. A run may be training, have stopped, or not
+    plan that was trained, and what differs between the specs. A run may be training, have stopped, or not
     have been started. The page is one file, without scripts.
     """
     from .run_page import MARK, Reported, page
@@ -39,7 +39,9 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
     problems: list[Diagnostic] = []
     for run, name in zip(runs, _names(runs), strict=True):
         try:
-            found.append(Reported(name, of_run(run), read_log(run)))
+            compiled, log = of_run(run), read_log(run)
+            trained = of_trained(run, compiled) if log.starts else compiled
+            found.append(Reported(name, trained, log, compiled))
         except CompileError as error:
             problems += error.diagnostics
     if png is not None and importlib.util.find_spec("matplotlib") is None:

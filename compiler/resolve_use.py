@@ -106,13 +106,18 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker) -> p.DeployPlan:
 
 
 def _serving_devices(spec: Spec, facts: Facts) -> Value[int] | None:
-    """The most devices of a node that share out the heads; None for all of them.
+    """The most devices of a node that share out the model; None for all of them.
 
     lmdeploy asserts that the heads, and those of keys and values, are a multiple of --tp (its
-    pytorch/config.py and turbomind/builders). A divisor of the devices divides what else it cuts up.
+    pytorch/config.py and turbomind/builders). What else it cuts up, a divisor of the devices or a power
+    of two divides, too. Of heads that are not known, a power of two does.
     """
     known, devices = facts.architecture, spec.hardware.devices_per_node
-    if known is None or known.shares_heads(devices):
+    heads = known.num_heads if known else None
+    able = {2**n for n in range(devices.bit_length())}
+    able |= {d for d in range(1, devices + 1) if heads and devices % d == 0}
+    most = max(d for d in able if known is None or known.shares_heads(d))
+    if most == devices:
         return None
-    most = max(d for d in range(1, devices) if devices % d == 0 and known.shares_heads(d))
-    return derived(most, f"what {known.num_heads} heads can be shared out to, of {devices} devices")
+    what = f"{heads} heads" if heads else "the heads of most models"
+    return derived(most, f"what {what} can be shared out to, of {devices} devices")

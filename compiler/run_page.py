@@ -52,11 +52,12 @@ ul.notes b { color: var(--alarm); }
 
 
 class Reported(NamedTuple):
-    """A run under the name that tells it from the others."""
+    """A run under the name that tells it from the others: what was trained, and what is compiled now."""
 
     name: str
     side: Side
     log: RunLog
+    compiled: Side
 
 
 def page(runs: Sequence[Reported]) -> str:
@@ -185,6 +186,8 @@ def _notes(run: Reported, *, alone: bool) -> str:
         notes.append(
             f"<b>Edited</b> since it was generated: {_text(', '.join(sorted(run.side.edited)))}."
         )
+    if since := _since(run):
+        notes.append(since)
     spikes = [f"{step:,.0f} (to {loss:.4f})" for step, loss in log.points("loss_spike")]
     if spikes:
         more = f" and {len(spikes) - 8} more" if len(spikes) > 8 else ""
@@ -197,6 +200,29 @@ def _notes(run: Reported, *, alone: bool) -> str:
     before = "" if alone else f"{_text(run.name)}: "
     items = "".join(f"<li>{before}{note}" for note in notes)
     return f'<ul class="notes">{items}</ul>' if items else ""
+
+
+def _since(run: Reported) -> str:
+    """What was compiled into the run's place since it was started, in one sentence; "" if that is the same."""
+    difference = diff(run.side, run.compiled) if run.side is not run.compiled else None
+    if not difference:
+        return ""
+    plans = [side.plan for side in (run.side, run.compiled)]
+    paths = sorted(
+        path
+        for path in (plans[0].keys() | plans[1].keys()) - {"summary"}
+        if _value(run.side, path) != _value(run.compiled, path)
+    )
+    paths += [change.path for change in difference.contents]
+    if not paths:
+        return ""
+    names = ", ".join(f"<code>{_text(path)}</code>" for path in paths[:6])
+    more = f" and {len(paths) - 6} more" if len(paths) > 6 else ""
+    may = "cannot" if difference.resume == "new run" else "can"
+    return (
+        f"<b>Compiled since</b> with other values of {names}{more}: this page shows what was trained, and "
+        f"what is compiled now {may} resume its checkpoints."
+    )
 
 
 def panels(runs: Sequence[Reported]) -> Iterator[tuple[str, str, list[Curve], bool]]:

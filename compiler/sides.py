@@ -6,9 +6,12 @@ that day and of the data of that day, and that is what a run is; another ftc mig
 
 from __future__ import annotations
 
+import json
 import posixpath
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +19,30 @@ from . import Compiled, load
 from .diagnostics import CompileError, Diagnostic
 from .facts import DataFile
 from .load import Document
-from .lockfile import LOCK, no_lock, run_lock, sha256
+from .lockfile import LOCK, no_lock, read_lock, run_lock, sha256
 from .patterns import joined_sha256
 from .plan import Origin, Value, leaves
-from .plan_names import key_of
+from .plan_names import SOURCE, decided_by, key_of
 from .presets import Architecture, find_model
 from .tree import is_array, is_table, is_tuple
 
 Values = dict[str, Value[Any]]
+TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What stands behind a name: a data file, or a model folder. `words` has its size."""
+    """What stands behind a name: data files, a function, a template or a model folder. `words` has its
+    size; `parts` are the digests of the files, in order, where they are several."""
 
     name: str
     sha256: str
     words: str = ""
+    parts: tuple[str, ...] = ()
+
+    def is_as(self, other: Content) -> bool:
+        """Whether both are the same, whatever their names."""
+        return (self.parts or (self.sha256,)) == (other.parts or (other.sha256,))
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,13 @@ class Side:
     """One side of a difference.
 
     `data`: the spec. `plan`: every value by its path. `contents`: by key path, as in
-    "data.train[0]". `files`: the run directory's, of which `edited` are not as generated.
+    "data.train[0]". `files`: the run directory's, of which `edited` are not as generated. `entries`:
+    the plan as a lock has it.
     """
 
     data: dict[str, Any]
     plan: Values
+    entries: dict[str, Any]
     contents: dict[str, Content]
     files: dict[str, bytes]
     architecture: Architecture | None
@@ -62,9 +74,12 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
     if facts.local_model:
         model = facts.local_model
         contents["model.base"] = Content(model.path.name, model.sha256)
+    template = sha256(compiled.files[TEMPLATE].content)
+    contents["model.chat_template"] = Content(compiled.plan.model.chat_template.value, template)
     return Side(
         document.data,
         {path: Value(_listed(v.value), v.origin) for path, v in leaves(compiled.plan)},
+        json.loads(compiled.files[LOCK].content)["plan"],
         contents,
         {path: file.content for path, file in compiled.files.items()},
         facts.architecture,
@@ -72,7 +87,8 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
 
 
 def _content(file: DataFile) -> Content:
-    return Content(file.path.name, file.sha256, _words(file.rows, file.size))
+    parts = tuple(part.sha256 for part in file.parts)
+    return Content(file.path.name, file.sha256, _words(file.rows, file.size), parts)
 
 
 def _words(rows: int | None, size: int) -> str:
@@ -92,22 +108,66 @@ def of_run(folder: Path, wanted: str = "name a directory that `ftc compile` made
     """
     lock = run_lock(folder, wanted)
     document = load(folder / "spec.toml")
+    side = _of_lock(folder, lock, document.data, wanted)
+    if "spec.toml" in side.edited:
+        message = "spec.toml was edited since, so the lock says nothing about it"
+        hint = "undo the edit, or compile it again"
+        raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
+    return side
+
+
+def of_trained(folder: Path, compiled: Side) -> Side:
+    """What was trained in a run directory, which is what it was compiled to (`compiled`), unless that was
+    done again since the last start: the lock of that stands in logs/, or in the newest checkpoint."""
+    steps = (path.name for path in folder.glob("checkpoints/step-*") if path.name[5:].isdigit())
+    newest = sorted(steps, key=lambda name: int(name[5:]))[-1:]
+    places = (folder / "logs", *(folder / "checkpoints" / name for name in newest))
+    lock = next((found for place in places if (found := read_lock(place)) is not None), None)
+    if lock is None or lock == read_lock(folder):
+        return compiled
+    same_spec = lock["files"].get("spec.toml") == sha256(compiled.files["spec.toml"])
+    side = _of_lock(folder, lock, compiled.data if same_spec else None, "")
+    edited = {
+        name for name in side.edited if name in compiled.edited
+    }  # not what was compiled since
+    return replace(side, edited=frozenset(edited))
+
+
+def _of_lock(folder: Path, lock: dict[str, Any], data: dict[str, Any] | None, wanted: str) -> Side:
+    """The side that a lock records; `data` is the spec, read off the plan where it is gone."""
     digests: dict[str, str] = lock["files"]
     files = {name: (folder / name).read_bytes() for name in digests if (folder / name).is_file()}
     files[LOCK] = b""
     changed = frozenset(n for n, d in digests.items() if n in files and sha256(files[n]) != d)
-    if "spec.toml" in changed:
-        message = "spec.toml was edited since, so the lock says nothing about it"
-        hint = "undo the edit, or compile it again"
-        raise CompileError([Diagnostic("edited", message, str(folder), hints=(hint,))])
     try:
         plan = {path: _value(path, entry) for path, entry in lock["plan"].items()}
-        contents = dict(_contents(document.data, plan, lock["facts"]))
+        data = _set_in(plan) if data is None else data
+        contents = dict(_contents(data, plan, lock))
     except (KeyError, TypeError, AttributeError):
         raise no_lock(folder, wanted) from None
     preset = find_model(str(plan["model.base"].value)) if "model.base" in plan else None
     architecture = preset.architecture if preset else None
-    return Side(document.data, plan, contents, files, architecture, changed)
+    return Side(data, plan, lock["plan"], contents, files, architecture, changed)
+
+
+def _set_in(plan: Values) -> dict[str, Any]:
+    """The keys that a plan's spec set, as far as its plan has them, and where its rows come from."""
+    data: dict[str, Any] = {"data": {}}
+    for path, value in plan.items():
+        key = (decided_by(path) or (path,))[0] if SOURCE.fullmatch(path) else key_of(path)
+        if value.origin.kind != "spec" and not SOURCE.fullmatch(path):
+            continue
+        *tables, last = re.findall(r"[^.\[\]]+", key)
+        table: Any = data
+        for name, following in pairwise([*tables, last]):
+            if name.isdigit():
+                while len(table) <= int(name):
+                    table.append({})
+                table = table[int(name)]
+            else:
+                table = table.setdefault(name, [] if following.isdigit() else {})
+        table[last] = value.value
+    return data
 
 
 def _value(path: str, entry: dict[str, Any]) -> Value[Any]:
@@ -127,14 +187,16 @@ def _joined(files: Value[Any] | None, by_file: dict[str, Any]) -> dict[str, Any]
     rows: list[int | None] = [entry["rows"] for entry in entries]
     return {
         "sha256": joined_sha256((posixpath.basename(e["file"]), e["sha256"]) for e in entries),
+        "parts": tuple(entry["sha256"] for entry in entries),
         "size": sum(entry["size"] for entry in entries),
         "rows": None if None in rows else sum(row for row in rows if row is not None),
     }
 
 
 def _contents(
-    spec: dict[str, Any], plan: Values, facts: dict[str, Any]
+    spec: dict[str, Any], plan: Values, lock: dict[str, Any]
 ) -> Iterator[tuple[str, Content]]:
+    facts = lock["facts"]
     by_file = {entry["file"]: entry for entry in facts["data"]}
     for group in ("train", "validation"):
         sources: Any = spec["data"].get(group, [])
@@ -145,10 +207,13 @@ def _contents(
             if entry is not None and is_table(source):
                 words = _words(entry["rows"], entry["size"])
                 name = posixpath.basename(str(source["source"]))
-                yield f"data.{group}[{index}]", Content(name, entry["sha256"], words)
+                parts = entry.get("parts", ())
+                yield f"data.{group}[{index}]", Content(name, entry["sha256"], words, parts)
     for entry in facts.get("formats", []):
         place = f"data.{entry['group']}[{entry['index']}].format"
         yield place, Content(entry["name"], entry["sha256"])
     if "folder" in facts["model"]:
         name = posixpath.basename(posixpath.normpath(spec["model"]["base"]))
         yield "model.base", Content(name, facts["model"]["sha256"])
+    name = str(plan["model.chat_template"].value)
+    yield "model.chat_template", Content(name, lock["files"][TEMPLATE])

@@ -22,6 +22,7 @@ from .language import (
     field_at,
     header,
     item_of,
+    kind_of,
     literals,
     model_at,
     models_in,
@@ -63,7 +64,7 @@ def check(document: Document) -> dict[KeyPath, Diagnostic]:
         if path not in around:
             problems[path] = _problem(document, path, details, kind)
     for path in [path for path, problem in problems.items() if problem.code == "unknown-key"]:
-        meant = unknown_keys.meant(path)
+        meant = unknown_keys.meant(path, kind)
         if meant in problems and problems[meant].code.startswith("missing-"):
             del problems[meant]  # it is here, under another name
     return problems
@@ -74,11 +75,11 @@ def _method(document: Document) -> tuple[dict[str, Any], str, dict[KeyPath, Diag
     path = ("method", "kind")
     table: Any = document.data.get("method")
     if not is_table(table):
-        return document.data, "qlora", {}
+        return document.data, kind_of(document.data), {}
     given = table.get("kind")
     if given in METHODS:
         return document.data, given, {}
-    kind = (nearest(given.lower(), METHODS) if isinstance(given, str) else None) or "qlora"
+    kind = (nearest(given.lower(), METHODS) if isinstance(given, str) else None) or kind_of({})
     if "kind" in table:
         code = "unknown-value" if isinstance(given, str) else "wrong-type"
         problem = _wrong_value(document, path, given, code, kind)

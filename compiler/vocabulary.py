@@ -96,7 +96,7 @@ REASONS = {
     "load_in_8bit": 'an 8-bit base is `kind = "qlora"` in [method], with `bits = 8` in '
     "[method.quantization]",
     "use_peft peft use_lora": 'adapters are `kind = "lora"` in [method]',
-    "stage do_train task task_type": "what is trained is said by `kind` in [method]",
+    "do_train task task_type": "what is trained is said by `kind` in [method]",
     "do_eval do_predict eval_strategy evaluation_strategy save_strategy logging_strategy "
     "evals_per_epoch saves_per_epoch": "[train] counts in steps: log_every, save_every, eval_every",
     "per_device_eval_batch_size eval_batch_size": "the validation has batches of micro_batch_size",
@@ -124,4 +124,78 @@ REASONS = {
     "ddp_timeout": "a step that hangs is reported without being asked to",
     "cache_dir": "the environment says where caches are: HF_HOME, FTC_CACHE",
 }
-NO_KEY = {word: why for words, why in REASONS.items() for word in words.split()}
+# Preference and reinforcement learning, by the names of what it is called and of its settings.
+OBJECTIVES = (
+    "dpo ipo orpo kto simpo cpo apo bco rpo rl rlhf ppo grpo rloo dapo gspo preference objective reward rm "
+    "reward_model reward_modeling reward_modelling"
+)
+OBJECTIVE_KEYS = (
+    "beta rl_algorithm pref_beta pref_loss pref_ftx simpo_gamma kto_chosen_weight kto_rejected_weight "
+    "dpo_beta orpo_beta orpo_alpha rl_beta loss_type rlhf_type desirable_weight "
+    "undesirable_weight ref_model ref_model_path ref_adapter reference_free max_prompt_length kl_coef "
+    "num_generations reward_funcs reward_funcs_path cliprange trl"
+)
+NO_OBJECTIVE = (
+    "ftc tunes a model to give the answers that it is shown; preference learning (DPO, ORPO, KTO), reward "
+    "models and reinforcement learning (PPO, GRPO) are not here yet"
+)
+PAIRS = "of preference pairs, `ftc data export` checks the rows and writes them in one form"
+
+# What others give as the kind of training: words, and what to do about it.
+KINDS = {
+    OBJECTIVES: (NO_OBJECTIVE, PAIRS),
+    "sft supervised finetune instruct chat": (
+        "every run learns from answers; `kind` says what is trained for it: adapters (lora, qlora) or every "
+        "weight (full)",
+    ),
+    "pt pretrain pretraining cpt continue_pretraining": (
+        "`kind` says what is trained: adapters (lora, qlora) or every weight (full)",
+        'plain text is learnt with `format = "pretrain"` in [[data.train]]',
+    ),
+    "full_finetune full-finetune full_finetuning full-finetuning full_param full_parameter fft all none": (
+        'write `kind = "full"`',
+    ),
+    "freeze freeze_tuning": (
+        'write `kind = "full"`, and below it `freeze` with what is not trained',
+    ),
+    "qlora_4bit lora_4bit 4bit qlora4bit": ('write `kind = "qlora"`',),
+    "dora": ('write `kind = "lora"`, and below it `use_dora = true`',),
+    "qdora": ('write `kind = "qlora"`, and below it `use_dora = true`',),
+    "rslora": ('write `kind = "lora"`, and below it `use_rslora = true`',),
+    "pissa": ('write `kind = "lora"`, and below it `init_lora_weights = "pissa"`',),
+    "olora": ('write `kind = "lora"`, and below it `init_lora_weights = "olora"`',),
+    "lora+ loraplus lora_plus": ('write `kind = "lora"`, and below it `loraplus_lr_ratio = 16.0`',),
+    "adalora loha lokr lycoris ia3 vera boft oft prefix prefix_tuning prompt_tuning p_tuning ptuning llama_adapter "
+    "llama-adapter longlora adapter galore q_galore badam apollo lisa reft llamapro vblora hra fourierft": (
+        "it is not here: ftc trains every weight (full), or adapters on the base as it is (lora) or quantized "
+        "(qlora)",
+    ),
+}
+MEANT_KINDS = {word: ways for words, ways in KINDS.items() for word in words.split()}
+
+# What a value is called here, of a key that others have under another name and with other values.
+VALUES: dict[str, dict[object, object]] = {
+    "bf16": {True: "bfloat16", "true": "bfloat16", "auto": "auto"},
+    "fp16": {True: "float16", "true": "float16"},
+    "use_flash_attention": {True: "flash_attention_2", False: "sdpa"},
+    "flash_attention": {True: "flash_attention_2", False: "sdpa"},
+    "flash_attn": {True: "flash_attention_2", False: "sdpa", "disabled": "eager"},
+    "sdp_attention": {True: "sdpa"},
+    "lora_target_linear": {True: "all-linear"},
+    "use_liger_kernel": {True: "liger", False: "none"},
+    "enable_liger_kernel": {True: "liger", False: "none"},
+    "liger": {True: "liger", False: "none"},
+    "train_on_inputs": {True: "all", False: "assistant"},
+    "train_on_input": {True: "all", False: "assistant"},
+    "train_on_prompt": {True: "all", False: "assistant"},
+    "mask_history": {True: "last_assistant", False: "assistant"},
+    "assistant_only_loss": {True: "assistant", False: "all"},
+    "completion_only_loss": {True: "assistant", False: "all"},
+    "truncation": {True: "truncate", False: "error"},
+    "quant_type": {"bnb_4bit": "nf4"},
+    "pissa_init": {True: "pissa"},
+}
+
+NO_KEY = {word: why for words, why in REASONS.items() for word in words.split()} | dict.fromkeys(
+    [*OBJECTIVES.split(), *OBJECTIVE_KEYS.split()], NO_OBJECTIVE
+)

@@ -11,7 +11,6 @@ from typing import Any
 
 from ftc.compiler.explain import CHANGES as CONSEQUENCES
 from ftc.compiler.language import (
-    METHODS,
     affects,
     changes,
     choice,
@@ -179,10 +178,8 @@ def entry(model: type[Table], path: str, key: str, field: FieldInfo) -> str:
     facts = [f"**Takes** {takes}.", f"**Default:** {default(field)}."]
     facts.append(f"**Example:** `{key} = {toml(an_example(path, field))}`.")
     parts = tuple(path.split("."))
-    about = next(filter(None, (affects(parts, kind) for kind in METHODS)))
-    consequence = CONSEQUENCES[
-        next(filter(None, (changes(parts, kind) for kind in METHODS)))
-    ].removeprefix("A change ")
+    about = affects(parts)
+    consequence = CONSEQUENCES[changes(parts)].removeprefix("A change ")
     about = f" ({about})" if about != "cosmetic" else ""
     effects = [f"**A change**{about} {consequence}"]
     if path in ELSEWHERE:

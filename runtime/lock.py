@@ -117,11 +117,18 @@ def _is_lock(found: Any) -> bool:
     data, formats = found["facts"]["data"], found["facts"].get("formats", [])
     return (
         all(_fits(entry, {"value": object, "changes": str}) for entry in found["plan"].values())
+        and all(
+            _names(found["plan"][key]["value"]) for key in found["plan"] if key.endswith(".files")
+        )
         and all(isinstance(digest, str) for digest in found["files"].values())
         and all(_fits(d, {"group": str, "file": str, "copied": bool, "sha256": str}) for d in data)
         and isinstance(formats, list)
         and all(_fits(entry, {"group": str, "sha256": str}) for entry in formats)
     )
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _fits(found: Any, shape: Any) -> bool:
@@ -148,22 +155,25 @@ def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
 
 
 def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
-    """Why a checkpoint can't be gone on with: what its lock and the run's disagree on that matters.
+    """Why a checkpoint can't be resumed: what its lock and the run's disagree on that matters.
 
-    A changed learning-rate schedule or length, another place to run or other words in a log do not.
+    A changed learning-rate schedule or length, another place to run, other words in a log or another way to
+    write the same do not. Values are compared by what they come to (`identity`, where the lock has it).
     """
     now, then = read(folder), read(checkpoint)
     found = []
-    for key in sorted((now["plan"].keys() | then["plan"].keys()) - {"model.folder"}):  # see below
-        entries = [lock["plan"].get(key, {"value": None, "changes": ""}) for lock in (then, now)]
-        values = [entry["value"] for entry in entries]
-        if values[0] != values[1] and "new run" in {entry["changes"] for entry in entries}:
-            found.append(f"{key} was {values[0]!r} and is {values[1]!r}")
-    rows = [
-        [d["sha256"] for d in lock["facts"]["data"] if d["group"] == "train"]
-        for lock in (then, now)
-    ]
-    if rows[0] != rows[1]:
+    judged_below = {"model.folder", "model.chat_template"}
+    for key in sorted((now["plan"].keys() | then["plan"].keys()) - judged_below):
+        entries = [lock["plan"].get(key) for lock in (then, now)]
+        there = [entry for entry in entries if entry]
+        by = "identity" if all("identity" in entry for entry in there) else "value"
+        values = [entry and entry[by] for entry in entries]
+        if values[0] != values[1] and "new run" in {entry["changes"] for entry in there}:
+            words = [repr(entry["value"] if entry else None) for entry in entries]
+            found.append(f"{key} was {words[0]} and is {words[1]}")
+    if len({lock["files"].get("chat_template.jinja") for lock in (now, then)}) > 1:
+        found.append("the chat template has another text")
+    if _files(now, "train") != _files(then, "train"):
         found.append("the training data is other data")
     code = [
         [f["sha256"] for f in lock["facts"].get("formats", []) if f["group"] == "train"]
@@ -176,12 +186,29 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     return found
 
 
+def _files(lock: dict[str, Any], group: str) -> dict[str, list[str]]:
+    """The digests of each source's files, whatever they are called."""
+    digests = {entry["file"]: entry["sha256"] for entry in lock["facts"]["data"]}
+    found = {}
+    for key, entry in lock["plan"].items():
+        source, _, kind = key.rpartition(".")
+        if source.startswith(f"data.{group}[") and kind in ("file", "files"):
+            value = entry["value"]
+            found[source] = [digests.get(n, "") for n in (value if kind == "files" else [value])]
+    return found
+
+
 def validation(folder: Path | None = None) -> list[Any]:
     """What a run or a checkpoint is validated on: losses are comparable where this is equal."""
     lock = read(folder)
-    keys = {k: v["value"] for k, v in lock["plan"].items() if k.startswith("data.validation")}
-    facts = [lock["facts"].get(kind, []) for kind in ("data", "formats")]
-    return [keys, *([f["sha256"] for f in each if f["group"] == "validation"] for each in facts)]
+    keys = {
+        key: entry.get("identity", entry["value"])
+        for key, entry in lock["plan"].items()
+        if key.startswith("data.validation") and not key.endswith((".file", ".files"))
+    }
+    formats = [f["sha256"] for f in lock["facts"].get("formats", []) if f["group"] == "validation"]
+    set_here = {key: value for key, value in keys.items() if value is not None}
+    return [set_here, _files(lock, "validation"), formats]
 
 
 def not_installed(folder: Path | None = None) -> list[str]:

@@ -163,6 +163,8 @@ def start(
         log.peak = peak_tflops * 1e12 * torch.distributed.get_world_size()
     log.may_overflow = engine.fp16_enabled()
     compiled, edited = lock.edited() if log.writes else ("", {})
+    if log.writes:  # another plan may be compiled into its place, and `ftc report` shows this one
+        (FILE.parent / lock.LOCK).write_bytes(lock.content())
     log.write(
         start=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         first_step=first_step,

@@ -87,7 +87,11 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "data.train.revision": (COMMITS[2], COMMITS[3], HUB_ROWS),
     "data.train.subset": ("socratic", "main", HUB_ROWS),
     "data.train.split": (None, "validation", HUB_ROWS),
-    "data.train.max_samples": (None, 1, BASE),
+    "data.train.max_samples": (
+        None,
+        1,
+        merged(BASE, {"data": {"train": [{"source": "more.jsonl", "format": "messages"}]}}),
+    ),
     "data.train.weight": (1.0, 0.5, BASE),
     "data.validation.source": ("held_out.jsonl", "more.jsonl", HELD),
     "data.validation.format": (

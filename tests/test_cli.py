@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ftc.compiler.cli import main
 
-from .specs import ROOT, ftc
+from .specs import BASE, ROOT, ftc, merged, toml
 
 SHIPPED = [ROOT / "specs" / "quickstart.toml", *sorted((ROOT / "tests/golden").glob("*/spec.toml"))]
 
@@ -15,6 +15,15 @@ def test_specs_that_we_ship_are_fine(path: Path) -> None:
     result = ftc("check", path)
     assert result.stdout.startswith(f"{path}: fine.\n")
     assert result.stderr == ""
+
+
+def test_what_is_warned_of_is_not_fine(folder: Path) -> None:
+    unpinned = merged(BASE, {"model": {"base": "acme/model", "chat_template": "chatml"}})
+    (folder / "spec.toml").write_text(toml(unpinned))
+    result = ftc("check", folder / "spec.toml")
+    warnings = result.stderr.count(": warning[")
+    assert warnings and f"spec.toml: compiles, with {warnings} warning" in result.stdout
+    assert "fine." not in result.stdout
 
 
 COMMANDS = ([], *([name] for name in sorted(main.commands)))

@@ -91,7 +91,7 @@ def test_every_key_has_a_class() -> None:
             path = (*table.split("."), key) if table else (key,)
             for kind in METHODS:
                 if field_at(path, kind) is not None:
-                    assert affects(path, kind) in get_args(Affects), path
+                    assert affects(path) in get_args(Affects), path
 
 
 @pytest.mark.parametrize(
@@ -108,17 +108,18 @@ def test_every_key_has_a_class() -> None:
 )
 def test_classes(key: str, about: str) -> None:
     path = tuple(part.split("[")[0] for part in key.split("."))
-    assert affects(path, "qlora") == about
+    assert affects(path) == about
 
 
 def test_a_key_is_cosmetic_exactly_if_it_says_so() -> None:
     for table, keys in tables():
         for key in keys:
             path = (*table.split("."), key) if table else (key,)
-            field = field_at(path, "qlora")
-            extra = field.json_schema_extra if field else None
-            if isinstance(extra, dict):
-                assert (extra["changes"] == "cosmetic") == (affects(path, "qlora") == "cosmetic")
+            fields = (field_at(path, kind) for kind in METHODS)
+            declared = [f.json_schema_extra for f in fields if f and f.json_schema_extra]
+            for extra in declared:
+                assert isinstance(extra, dict)
+                assert (extra["changes"] == "cosmetic") == (affects(path) == "cosmetic")
 
 
 # -- Numbers

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT, environ
-from .specs import BASE, furnish, merged, render
+from .specs import BASE, GPU, furnish, merged, render
 
 KEY = "a key with 'quotes'"
 
@@ -183,3 +184,30 @@ def test_what_is_not_made_is_not_offered(tmp_path):
         chat = files["chat.py"].content.decode()
         assert said in chat
         assert ("--adapter" in chat) == ("--merged" in chat) == (kind == "both")
+
+
+@pytest.mark.parametrize(
+    ("base", "devices", "tp"),
+    [
+        ("qwen2.5-7b-instruct", 1, 1),  # 28 heads, 4 of keys and values
+        ("qwen2.5-7b-instruct", 5, 4),
+        ("qwen2.5-7b-instruct", 6, 4),
+        ("qwen2.5-7b-instruct", 7, 4),
+        ("qwen2.5-7b-instruct", 8, 4),
+        ("acme/unknown", 3, 2),
+        ("acme/unknown", 5, 4),
+        ("acme/unknown", 7, 4),
+        ("acme/unknown", 8, 8),
+    ],
+)
+def test_devices_that_share_a_server(base: str, devices: int, tp: int, tmp_path: Path) -> None:
+    furnish(tmp_path)
+    spec = merged(
+        BASE,
+        GPU,
+        {"model": {"base": base, "chat_template": "chatml"}},
+        {"hardware": {"devices_per_node": devices}, "train": {"global_batch_size": 8 * devices}},
+    )
+    script = render(spec, tmp_path)["deploy.sh"].content.decode()
+    found = re.search(r"^    --tp (\d+)", script, re.MULTILINE)
+    assert found and int(found[1]) == tp

@@ -94,16 +94,16 @@ ERRORS = r'''
     hint: write `7`
 'x = 1,000'
     1:6-7 syntax: only a comment may follow here, not `,`
-    hint: write `1000`
+    hint: write `x = 1000`
 'x = 16,'
     1:7-8 syntax: only a comment may follow here, not `,`
     hint: remove it
 'x = 10 epochs'
     1:8-14 syntax: only a comment may follow here, not `epochs`
-    hint: text needs quotes, a comment a `#`, and the next key its own line
+    hint: write `x = 10`
 'x = (0.9, 0.95)'
     1:5-16 syntax: `(0.9, 0.95)` is not a TOML value
-    hint: write a list in square brackets: `[...]`
+    hint: write a list in square brackets: `[0.9, 0.95]`
 'x = 2024-02-30'
     1:5-15 syntax: `2024-02-30` is not in the calendar
     hint: a date is year-month-day, such as 2026-02-28; text needs quotes

@@ -223,7 +223,10 @@ def test_a_run_may_be_moved(tmp_path, monkeypatch):
             "data": [{"group": "train", "file": file, "sha256": digest, "copied": False}],
             "model": {"folder": base, "sha256": "m"},
         }
-        plan = {"model.folder": {"value": base, "changes": "new run"}}
+        plan = {
+            "model.folder": {"value": base, "changes": "new run"},
+            "data.train[0].file": {"value": file, "changes": "", "identity": ""},
+        }
         text = {
             "plan_id": "",
             "plan": plan,

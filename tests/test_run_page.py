@@ -66,6 +66,37 @@ def test_a_run_that_was_not_started_has_a_plan_and_no_curves(run: Path) -> None:
     assert "svg" not in [tag for tag, _ in page.tags]
 
 
+@pytest.mark.parametrize("place", ["logs", "checkpoints/step-000008"])
+def test_the_plan_is_the_one_that_was_trained(run: Path, place: str) -> None:
+    """Compiled anew since the start, the directory holds another plan: told in one line."""
+    logged(run, [start(), *(step(n) for n in range(1, 9))])
+    (run / "checkpoints/step-000004").mkdir(parents=True)
+    (run / place).mkdir(exist_ok=True)
+    shutil.copy(run / "ftc.lock", run / place)
+    assert "Compiled since" not in paged(run).text
+    ftc("compile", run.parent / "spec.toml", "-o", run, "--set", "method.rank=4")
+    page = paged(run)
+    assert "Compiled since with other values of method.lora.rank" in page.text
+    assert "what is compiled now cannot resume its checkpoints" in page.text
+    assert "method.lora.rank16default" in page.text and "Edited" not in page.text
+    assert "trained weights" in page.text and "method.lora.rank4" not in page.text
+    ftc("compile", run.parent / "spec.toml", "-o", run, "--set", "train.log_every=4")
+    assert "what is compiled now can resume its checkpoints" in paged(run).text
+    ftc("compile", run.parent / "spec.toml", "-o", run)
+    assert "Compiled since" not in paged(run).text
+
+
+def test_what_differs_is_between_what_was_trained(run: Path) -> None:
+    spec = run.parent / "spec.toml"
+    ftc("compile", spec, "-o", run.parent / "two", "--set", "seed=7")
+    logged(run, [start(), step(1)])
+    shutil.copy(run / "ftc.lock", run / "logs")
+    ftc("compile", spec, "-o", run, "--set", "seed=9")
+    page = paged(run, run.parent / "two")
+    table = page.text.partition("What differs")[2].partition("The plan")[0]
+    assert "seed" in table and "7" in table and "9" not in table
+
+
 def test_a_resumed_unfinished_run(run: Path) -> None:
     """What the second start wrote replaces what the first did; a line that is being written is no damage."""
     more = {"tokens_per_second": 1000.0, "peak_memory_gb": 1.25, "grad_norm": None}
