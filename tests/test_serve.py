@@ -19,6 +19,7 @@ from typing import Any
 import openai
 import pytest
 import torch
+import uvicorn
 from ftc.compiler.presets import chat_templates
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.rows import Conversation
@@ -350,7 +351,7 @@ def scripted(tiny_model, monkeypatch):
     """scripted(template, says) -> a client of an app whose model says that."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-    def make(template: str, says: str) -> openai.OpenAI:
+    def make(template: str, says: str) -> SimpleNamespace:
         engine = load(str(tiny_model), "cpu", "auto")
         engine.positions = 4096
         tokenizer = engine.tokenizer
@@ -440,40 +441,23 @@ def test_a_failure_is_told_in_openais_form(tiny_model, monkeypatch):
     assert answer.status_code == 500 and answer.json()["error"]["type"] == "server_error"
 
 
-def test_the_queue_has_a_bound(server, monkeypatch):
-    """In this process: the 3rd of two is told to come back."""
-    import asyncio
-
-    monkeypatch.setattr(gate, "WAITING", 2)
-    release = asyncio.Event()
-
-    async def app(scope, receive, send):
-        await release.wait()
-
-    async def ask() -> list[dict]:
-        sent: list[dict] = []
-
-        async def send(message):
-            sent.append(message)
-
-        headers = [(b"host", b"localhost")]
-        scope = {"type": "http", "method": "POST", "path": CHATS, "headers": headers}
-        scope |= {"query_string": b"", "scheme": "http", "server": ("localhost", 80)}
-        await front(scope, None, send)
-        return sent
-
-    front = gate.Gate(app, None, "127.0.0.1")
-
-    async def main():
-        two = [asyncio.create_task(ask()) for _ in range(2)]
-        await asyncio.sleep(0)
-        (start, _) = await ask()
-        assert start["status"] == 503 and dict(start["headers"])[b"retry-after"]
-        release.set()
-        await asyncio.gather(*two)
-        assert await ask() == []
-
-    asyncio.run(main())
+def test_the_queue_has_a_bound_and_the_client_comes_again(tiny_model, monkeypatch):
+    config = uvicorn.Config(build(load(str(tiny_model), "cpu", "auto"), NAME, None), port=0)
+    server = uvicorn.Server(config)
+    threading.Thread(target=server.run, daemon=True).start()
+    while not server.started:
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}/v1"
+    monkeypatch.setattr(gate, "WAITING", 0)
+    with pytest.raises(openai.InternalServerError) as found:
+        openai.OpenAI(base_url=url, api_key="x", max_retries=0).chat.completions.create(**GOOD)
+    assert found.value.status_code == 503 and found.value.code == "overloaded"
+    threading.Timer(0.5, lambda: setattr(gate, "WAITING", 1)).start()
+    patient = openai.OpenAI(base_url=url, api_key="x", max_retries=2)
+    assert patient.chat.completions.create(**GOOD).choices
+    assert patient.chat.completions.create(**GOOD).choices, "its place is free again"
+    server.should_exit = True
 
 
 def test_text_grows_by_whole_characters_and_never_by_half_a_stop(tokenizer):

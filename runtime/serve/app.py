@@ -134,6 +134,7 @@ class Service:
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             gone.set()
+            items.put_nowait(Gone())  # it may be long until its turn would have come
 
         watching = asyncio.create_task(watch())
         try:

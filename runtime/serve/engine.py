@@ -114,7 +114,9 @@ class Engine:
     def _settings(self, ask: Ask) -> GenerationConfig:
         settings = copy.deepcopy(self.model.generation_config)
         settings.update(num_beams=1, num_return_sequences=1, use_cache=True, max_length=None)
-        settings.update(max_new_tokens=ask.max_tokens, eos_token_id=self.stops or None)
+        settings.update(
+            max_new_tokens=ask.max_tokens, eos_token_id=self.stops or None, stop_strings=None
+        )
         settings.pad_token_id = next(
             (n for n in (self.tokenizer.pad_token_id, *self.stops) if n is not None), 0
         )

@@ -39,7 +39,7 @@ class Gate:
             generates = request.method == "POST"
             if generates and self.inside >= WAITING:
                 text = f"{WAITING} requests are waiting already."
-                raise ApiError(503, text, code="overloaded", headers={"retry-after": "5"})
+                raise ApiError(503, text, code="overloaded", headers={"retry-after": "2"})
         except ApiError as error:
             await error.response()(scope, receive, send)
             return

@@ -6,8 +6,7 @@ from typing import Any
 from ..data import require_embeddings
 from ..data.render import Renderer
 from ..errors import RunError
-from ..formats.conversations import message
-from ..formats.tools import tools
+from ..formats import conversations
 from ..rows import Conversation
 from . import calls
 from .engine import Ask, Engine
@@ -138,7 +137,7 @@ def _conversation(raw: dict[str, Any], called: bool) -> Conversation:
     for number, item in enumerate(raw["messages"]):
         known = {**item, "role": "system"} if item["role"] == "developer" else item
         try:
-            found.append(message(known))
+            found.append(conversations.message(known))
         except ValueError as error:
             raise ApiError(400, f"messages[{number}]: {error}", f"messages[{number}]") from None
-    return Conversation(found, tools(raw["tools"]) if called else None)
+    return Conversation(found, conversations.tools(raw["tools"]) if called else None)
