@@ -61,6 +61,8 @@ CHAT: list[tuple[dict[str, Any], str]] = [
     (_says(role="assistant", content="", tool_calls="lamp"), "messages[0].tool_calls"),
     (_says(role="assistant", content="", tool_calls=[{**CALL, "id": 1}]), "messages[0].tool_calls"),
     (_says(role="assistant", content="", tool_calls=[CALL]), "messages"),
+    (_says(role="user", content="x", name="bob"), "messages[0]"),
+    (_says(role="assistant", content="x", reasoning_content="hm"), "messages"),
     (_user(None), "messages[0]"),
     (_user(7), "messages[0].content"),
     (_user(1.5), "messages[0].content"),

@@ -44,7 +44,13 @@ class Renderer:
         self.ends = tuple(sorted(tokens, key=len, reverse=True))
 
     def __call__(self, conversation: Conversation, row: str) -> Rendered:
-        clean = _for_template(conversation)
+        messages = [
+            {k: v for k, v in message.items() if k != "loss" and v is not None}
+            if len(message) > 2
+            else message
+            for message in conversation.messages
+        ]
+        clean = Conversation(messages, conversation.tools)
         _check_tools(self.template, clean, row)
         text, answers = (self._marked if self.has_marks else self._by_prompts)(clean, row)
         learnt = [
@@ -61,12 +67,6 @@ class Renderer:
                 where=row,
             )
         return Rendered(text, answers, learnt)
-
-    def prompt(self, conversation: Conversation, row: str) -> str:
-        """What stands in front of the next answer. Raises RunError for what training refuses, too."""
-        clean = _for_template(conversation)
-        _check_tools(self.template, clean, row)
-        return self._render(clean.messages, clean, row, prompt=True)[0]
 
     def _render(
         self, messages: list[Message], conversation: Conversation, row: str, prompt: bool = False
@@ -141,17 +141,6 @@ class Renderer:
         """Where an answer ends: behind its end token; white space that the template adds is not learnt."""
         bare = text[start:end].rstrip()
         return start + len(bare) if bare.endswith(self.ends) else end
-
-
-def _for_template(conversation: Conversation) -> Conversation:
-    """The conversation without what is for training alone."""
-    messages = [
-        {k: v for k, v in message.items() if k != "loss" and v is not None}
-        if len(message) > 2
-        else message
-        for message in conversation.messages
-    ]
-    return Conversation(messages, conversation.tools)
 
 
 def _check_tools(template: str, conversation: Conversation, row: str) -> None:

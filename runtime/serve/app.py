@@ -22,6 +22,7 @@ from .gate import Gate, body
 from .prompts import Prompts
 
 Item = tuple[int, Piece]
+PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health")
 
 
 class Service:
@@ -225,7 +226,9 @@ def _told(error: Exception) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, HTTPException):
-        return ApiError(error.status_code, str(error.detail), headers=error.headers)
+        served = ", ".join(PATHS)
+        text = f"{error.detail}. Served are: {served}."
+        return ApiError(error.status_code, text, headers=error.headers)
     if isinstance(error, Gone | ClientDisconnect):
         return ApiError(503, "The server is stopping.", headers={"retry-after": "10"})
     return ApiError(500, "The server failed at this request; its log says why.")

@@ -5,9 +5,6 @@ import secrets
 from typing import Any
 
 from .. import exported
-from ..data.render import Renderer
-from ..errors import RunError
-from ..rows import Conversation
 
 Calls = list[dict[str, Any]]
 
@@ -18,25 +15,24 @@ def opening(tokenizer: Any) -> str | None:
     None for a template that has no place for calls, or writes them in a form that can't be read back.
     """
     user, call = exported.CALLING[:2]
+    how: dict[str, Any] = {"tools": [exported.TOOL], "tokenize": False}
     try:
-        renderer = Renderer(tokenizer)
-        before = renderer.prompt(Conversation([user], [exported.TOOL]), "")
-        after = renderer(Conversation([user, call], [exported.TOOL]), "").text
-    except RunError:
+        before = tokenizer.apply_chat_template([user], add_generation_prompt=True, **how)
+        after = tokenizer.apply_chat_template([user, call], **how)
+    except Exception:  # a template refuses in many ways
         return None
     answer = after[len(before) :]
     for place in (n for n, letter in enumerate(answer) if letter in "[{"):
         mark = answer[:place].strip()
         content, calls = read(answer, mark)
-        if not content and [call["function"] for call in calls] == [_EXPECTED]:
+        if not content and [each["function"] for each in calls] == [_expected(call)]:
             return mark
     return None
 
 
-_EXPECTED = {
-    "name": exported.CALL["function"]["name"],
-    "arguments": json.dumps(exported.CALL["function"]["arguments"]),
-}
+def _expected(message: dict[str, Any]) -> dict[str, str]:
+    function = message["tool_calls"][0]["function"]
+    return {"name": function["name"], "arguments": json.dumps(function["arguments"])}
 
 
 def read(text: str, mark: str) -> tuple[str, Calls]:

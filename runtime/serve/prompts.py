@@ -4,11 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import require_embeddings
-from ..data.render import Renderer
 from ..errors import RunError
-from ..formats import conversations
-from ..rows import Conversation
-from . import calls
+from . import calls, render
 from .engine import Ask, Engine
 from .errors import ApiError
 from .schema import CHOICES, ChatRequest, CompletionRequest, Request
@@ -21,25 +18,23 @@ class Prompts:
     """Makes generations of requests. `mark`: see calls.opening."""
 
     engine: Engine
-    renderer: Renderer | None
     mark: str | None
 
     @classmethod
     def of(cls, engine: Engine) -> "Prompts":
         """For the engine's tokenizer; one without a chat template takes plain prompts alone."""
-        if engine.tokenizer.chat_template is None:
-            return cls(engine, None, None)
-        return cls(engine, Renderer(engine.tokenizer), calls.opening(engine.tokenizer))
+        known = engine.tokenizer.chat_template is not None
+        return cls(engine, calls.opening(engine.tokenizer) if known else None)
 
     def chat(self, request: ChatRequest, raw: dict[str, Any]) -> list[Ask]:
         """The answers that a conversation asks for. Raises ApiError for what can't be done."""
-        if self.renderer is None:
+        if self.engine.tokenizer.chat_template is None:
             raise ApiError(400, "The model has no chat template; it takes /v1/completions.")
         called = bool(request.tools) and request.tool_choice != "none"
         if called and self.mark is None:
             message = "tools: the model's chat template has no place for tools"
             raise ApiError(400, message, "tools", "unsupported_parameter")
-        text = self._render(_conversation(raw, called))
+        text = render.prompt(self.engine.tokenizer, render.conversation(raw, called))
         ids = self._encode(text, special=False)
         asked = request.max_completion_tokens or request.max_tokens
         top = (request.top_logprobs or 0) if request.logprobs else None
@@ -66,15 +61,6 @@ class Prompts:
             text = prompt if isinstance(prompt, str) else self.engine.tokenizer.decode(prompt)
             echoed += [text if request.echo else ""] * (request.n or 1)
         return asks, echoed
-
-    def _render(self, conversation: Conversation) -> str:
-        try:
-            return self.renderer.prompt(conversation, "")
-        except RunError as error:
-            raise ApiError(400, f"messages: {error.args[1]}", "messages", error.code) from None
-        except Exception as error:  # a template computes with whatever a message holds
-            text = f"messages: the chat template can't render this conversation: {error}"
-            raise ApiError(400, text, "messages", "template-refused") from None
 
     def _encode(self, text: str, special: bool) -> list[int]:
         return self.engine.tokenizer(text, add_special_tokens=special)["input_ids"]
@@ -126,18 +112,8 @@ class Prompts:
         if asked is None or asked.type == "text":
             return None
         if called:
-            raise ApiError(400, "response_format: JSON and tools don't go together", "tools")
+            raise ApiError(
+                400, "response_format: JSON and tools don't go together", "response_format"
+            )
         schema = asked.json_schema.schema_ if asked.json_schema else {"type": "object"}
         return self.engine.grammars.of(schema, "response_format")
-
-
-def _conversation(raw: dict[str, Any], called: bool) -> Conversation:
-    """The messages as training reads them; `developer` is the newer name of `system`."""
-    found = []
-    for number, item in enumerate(raw["messages"]):
-        known = {**item, "role": "system"} if item["role"] == "developer" else item
-        try:
-            found.append(conversations.message(known))
-        except ValueError as error:
-            raise ApiError(400, f"messages[{number}]: {error}", f"messages[{number}]") from None
-    return Conversation(found, conversations.tools(raw["tools"]) if called else None)
