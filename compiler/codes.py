@@ -143,6 +143,8 @@ RUN: dict[str, str] = {
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
+    "bad-node": "Which node this is, or where node 0 is, is not said, or it can't be so.",
+    "node-missing": "Another node did not come to the meeting of all nodes in time.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "

@@ -44,7 +44,7 @@ def serving_requirements(plan: Plan) -> str:
     if plan.deploy.engine.value == "lmdeploy":
         head = "# For the server alone: lmdeploy can't share an environment with training."
         return "\n".join([head, *pins("requirements-lmdeploy.txt").values()]) + "\n"
-    packages = ["torch", "transformers", "accelerate", "tokenizers", "safetensors"]
-    packages += ["fastapi", "starlette", "uvicorn", "openai"]
+    packages = ["torch", "transformers", "tokenizers", "safetensors"]
+    packages += ["llguidance", "pydantic", "starlette", "uvicorn"]
     head = "# The server runs in the environment of training, with these beside ftc itself."
     return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"

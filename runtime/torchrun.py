@@ -12,6 +12,9 @@ import sys
 import time
 from typing import Any
 
+from . import rendezvous
+from .errors import EXIT_ERROR, RunError
+
 EXIT_STOPPED = 75  # as in stop.py, which imports more than a launcher should wait for
 SAME = 1.0  # seconds; a signal again within them is the same request, sent to a whole process group
 PATIENCE = 10  # seconds that a process has to end after Ctrl-C, or when another one did
@@ -101,8 +104,15 @@ def main() -> None:
     arguments = get_args_parser().parse_args()
     arguments.shutdown_timeout = PATIENCE
     arguments.signals_to_handle = ",".join(number.name for number in heeded)
+    nodes = int(arguments.nnodes.partition(":")[0])
     try:
+        if nodes > 1:
+            place = rendezvous.whereabouts(os.environ, nodes)
+            arguments.node_rank, arguments.master_addr, arguments.master_port = place
+            store = rendezvous.meet(nodes, *place)  # noqa: F841 - held while torchrun opens it again
         run(arguments)
+    except RunError as error:
+        end(str(error), EXIT_ERROR)
     except ChildFailedError as error:
         rank, first = error.get_first_failure()
         end(*ended(rank, first.exitcode))

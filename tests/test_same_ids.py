@@ -1,12 +1,16 @@
 """Training, `apply_chat_template`, chat.py and the servers: the same ids for the same conversation."""
 
+import json
+
 import pytest
 import torch
 from ftc.compiler.presets import chat_templates
-from ftc.runtime import chat, exported, serve
+from ftc.runtime import chat, exported
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
+from ftc.runtime.serve.__main__ import load
+from ftc.runtime.serve.app import build
 from tokenizers import processors
 
 BOS = "<s>"
@@ -37,6 +41,7 @@ def both(request, tiny_model, tmp_path):
     trained, kept = (tokenizer_of(tiny_model, *request.param) for _ in range(2))
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     model.resize_token_embeddings(len(trained))
+    model.config.max_position_embeddings = 4096
     exported.prepare(trained)
     model.save_pretrained(tmp_path)
     trained.save_pretrained(tmp_path)
@@ -52,6 +57,21 @@ def prompts(tokenizer):
         assert golden.messages[-1]["role"] == "assistant"
         ids = sample.ids[: int(sample.loss.argmax())].tolist()
         yield golden.messages[:-1], golden.tools, ids
+
+
+def as_clients_send(message: dict) -> dict:
+    """OpenAI's API has a call's arguments as JSON in a text."""
+    called = [
+        {
+            **call,
+            "function": {
+                **call["function"],
+                "arguments": json.dumps(call["function"]["arguments"]),
+            },
+        }
+        for call in message.get("tool_calls", [])
+    ]
+    return {**message, "tool_calls": called} if called else message
 
 
 class Stopped(Exception):
@@ -73,7 +93,8 @@ def test_all_see_the_same_ids(both, monkeypatch):
     monkeypatch.setattr(LlamaForCausalLM, "generate", generate)
     model = LlamaForCausalLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    server = TestClient(serve.build_app(serve.OneModel(str(folder), "tiny", "cpu", "auto"), None))
+    app = build(load(str(folder), "cpu", "auto"), "tiny", None)
+    server = TestClient(app, base_url="http://127.0.0.1")
     number = 0
     for number, (messages, tools, ids) in enumerate(prompts(trained), 1):  # noqa: B007 - counts them
         how = {"tools": tools, "add_generation_prompt": True}
@@ -83,7 +104,8 @@ def test_all_see_the_same_ids(both, monkeypatch):
         if not tools:
             chat.generate(model, tokenizer, messages, {}, stream=False)
             assert asked.pop() == ids
-        body = {"model": "tiny", "messages": messages, "tools": tools, "max_tokens": 1}
+        sent = [as_clients_send(message) for message in messages]
+        body = {"model": "tiny", "messages": sent, "tools": tools, "max_tokens": 1}
         answer = server.post("/v1/chat/completions", json=body)
         assert answer.status_code == 200, answer.text
         assert asked.pop() == ids
