@@ -138,6 +138,7 @@ RUN: dict[str, str] = {
     "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
+    "not-exported": "The adapter or the merged model could not be made. What is told as made is whole and proven.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",

@@ -155,9 +155,6 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["flash"] = attention.value == "flash_attention_2"
     parts["cpu"] = hardware.device.value == "cpu"
     parts["gpu"] = not parts["cpu"]
-    # An adapter that begins with a part of a quantized base began on the device that holds it.
-    quantized = plan.method.quantization is not None
-    parts["convert_on_gpu"] = parts["gpu"] and parts["mutates"] and quantized
     parts["deterministic"] = plan.deterministic.value and not parts["cpu"]
     parts["repeats"] = plan.deterministic.value or parts["cpu"]
     parts["eager"] = kind == "muon"
