@@ -34,7 +34,7 @@ from . import (
 from .data.tokens import read_template
 from .errors import RunError, run
 from .on_disk import Weights
-from .rebuilt import Job, load_base, load_trained, merge
+from .rebuilt import Job, load_base, load_trained, merge, ready
 
 # How libraries refuse something, or the system does; anything else is a mistake in the code.
 REFUSALS = (ValueError, NotImplementedError, OSError, MemoryError, torch.OutOfMemoryError)
@@ -183,7 +183,7 @@ def _adapter(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     _free()
     job.tokenizer.save_pretrained(folder)
     portable.write_old_names(folder)
-    again = PeftModel.from_pretrained(load_base(job), str(folder)).eval()
+    again = ready(job, PeftModel.from_pretrained(load_base(job), str(folder)))
     compare("trained and base + adapter", expected, logits(again, job.probe), options.tolerance)
     model_card.write(folder, job.path.name, base, portable.limits(again))
 

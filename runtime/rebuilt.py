@@ -60,7 +60,7 @@ def load_base(job: Job, dense: bool = False) -> Any:
         device_map={"": options.device} if quantization else None,
     )
     if quantization is None:
-        return model if options.device == "cpu" else model.to(options.device)
+        return model
     return quantized.dense(model, job.weights) if dense else quantized.keep_layout(model)
 
 
@@ -95,7 +95,12 @@ def load_trained(job: Job, dense: bool = False) -> Any:
             "convert with the base model and the adapter that were trained",
             where=str(job.path),
         )
-    return model.eval()
+    return ready(job, model)
+
+
+def ready(job: Job, model: Any) -> Any:
+    """The model where it is asked; what began with a part of its base did so on the CPU, as in training."""
+    return (model if job.options.bits else model.to(job.options.device)).eval()
 
 
 def merge(model: Any, weights: Weights) -> Any:
