@@ -141,17 +141,15 @@ def _attempt(job: Job, name: str, make: Callable[[], None]) -> RunError | None:
 
 def _report(failures: dict[str, RunError], made: list[Path], export: Path) -> None:
     """Raises the last failure, with what is there all the same; says the ones before it."""
-    errors = []
     for name, error in failures.items():
-        hints = [f"{path}/ was made, and is proven" for path in made]
+        error.args += tuple(f"{path}/ was made, and is proven" for path in made)
         if (export / name).exists():
-            hints.append(f"{export / name}/ is of an earlier conversion")
-        code, message, *own = error.args
-        errors.append(RunError(code, message, *own, *hints, where=error.where))
-    for error in errors[:-1]:
+            error.args += (f"{export / name}/ is of an earlier conversion",)
+    *others, last = failures.values() or [None]
+    for error in others:
         print(error, file=sys.stderr)
-    if errors:
-        raise errors[-1]
+    if last is not None:
+        raise last
 
 
 def _free() -> None:
