@@ -146,6 +146,7 @@ RUN: dict[str, str] = {
     "bad-node": "Which node this is, or where node 0 is, is not said, or it can't be so.",
     "node-missing": "Another node did not come to the meeting of all nodes in time.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
+    "not-exported": "The adapter or the merged model could not be made. What is told as made is whole and proven.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",

@@ -222,11 +222,15 @@ class ChatPlan(NamedTuple):
 
 
 class DeployPlan(NamedTuple):
-    """`tp`: the devices that share the model, where they are not all of a node."""
+    """`tp`: the devices that share the model, where they are not all of a node.
+
+    `session_len` is None where config.json alone says what the model can, and for other engines than lmdeploy.
+    """
 
     engine: Value[str]
     backend: Value[str] | None
     tp: Value[int] | None
+    session_len: Value[int] | None
     host: Value[str]
     port: Value[int]
     model_name: Value[str]

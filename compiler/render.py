@@ -154,13 +154,13 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["and_ftc"] = "" if vendored else ", and ftc itself"
     parts["flash"] = attention.value == "flash_attention_2"
     parts["cpu"] = hardware.device.value == "cpu"
+    parts["gpu"] = not parts["cpu"]
     parts["deterministic"] = plan.deterministic.value and not parts["cpu"]
     parts["repeats"] = plan.deterministic.value or parts["cpu"]
     parts["eager"] = kind == "muon"
     parts["multi_node"] = hardware.nodes.value > 1
     parts["last_node"] = hardware.nodes.value - 1
     parts["target"] = _target(plan)
-    parts["base_name"] = (plan.model.hub_id or plan.model.folder or plan.model.base).value
     merged = (
         "PEFT adapter -> merged Hugging Face model" if plan.export.merge.value else "PEFT adapter"
     )
@@ -250,7 +250,16 @@ def _imports(plan: Plan) -> dict[str, Any]:
     transformers = ["Adafactor"] if kind == "adafactor" else []
     transformers += ["AutoModelForCausalLM", "AutoTokenizer"]
     transformers += ["BitsAndBytesConfig"] if qlora else []
-    runtime = ["checkpoint", "data", "distributed", "guards", "launch", "metrics", "stop"]
+    runtime = [
+        "checkpoint",
+        "data",
+        "distributed",
+        "guards",
+        "launch",
+        "metrics",
+        "portable",
+        "stop",
+    ]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
     runtime += ["fused"] if plan.model.fused else []
     runtime += ["evaluate"] if plan.train.eval_every or _shares_rows(plan) else []

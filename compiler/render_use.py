@@ -13,6 +13,7 @@ def chatting(plan: Plan) -> dict[str, Any]:
     merged = not plan.method.lora or plan.export.merge.value
     both = plan.method.lora and merged
     of_base, else_none = "", ""
+    cpu = plan.hardware.device.value == "cpu"
     if both:
         of_base = "None if use_merged else "
     elif merged:
@@ -28,6 +29,8 @@ def chatting(plan: Plan) -> dict[str, Any]:
         "trained_model": "export/merged" if merged else "export/adapter",
         "of_base": of_base,
         "else_none": else_none,
+        "device_map": '"cpu"' if cpu else '"auto"',
+        "device_map_says": "" if cpu else "  # on the GPUs, and in memory what they can't hold",
     }
 
 

@@ -39,7 +39,7 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
         tracking=tracking_plan(spec, take),
         export=export_plan(take, model.dtype.value, method),
         chat=chat_plan(spec, take),
-        deploy=deploy_plan(spec, facts, take),
+        deploy=deploy_plan(spec, facts, take, model),
         template=facts.template or "",
     )
     return plan._replace(summary=derived(summary(plan, facts), "the plan in words"))

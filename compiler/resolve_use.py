@@ -80,7 +80,7 @@ TURBOMIND = (
 )
 
 
-def deploy_plan(spec: Spec, facts: Facts, take: Taker) -> p.DeployPlan:
+def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.DeployPlan:
     engine: Value[str] = take("deploy.engine")
     if engine.value == "auto":
         cpu = spec.hardware.device == "cpu"
@@ -98,11 +98,20 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker) -> p.DeployPlan:
         engine=engine,
         backend=backend,
         tp=_serving_devices(spec, facts) if backend else None,
+        session_len=_session_len(facts, take, model) if backend else None,
         host=take("deploy.host"),
         port=take("deploy.port"),
         model_name=name,
         api_key_env=take.given("deploy.api_key_env"),
     )
+
+
+def _session_len(facts: Facts, take: Taker, model: p.ModelPlan) -> Value[int] | None:
+    """What is asked for, or else the positions that the model has: those it was trained on may be fewer."""
+    known = facts.architecture.max_position if facts.architecture else None
+    longest = model.max_position.value if model.max_position else known
+    can = derived(longest, "what the model can") if longest else None
+    return take.given("deploy.session_len") or can
 
 
 def _serving_devices(spec: Spec, facts: Facts) -> Value[int] | None:

@@ -54,6 +54,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.goes_on_with_a_text,
     rules_model.can_be_quantized,
     rules_model.length_fits_model,
+    rules_model.session_fits_model,
     rules_model.tokens_have_embeddings,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,

@@ -193,6 +193,28 @@ def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterato
     )
 
 
+def session_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The server keeps to the positions that the model has, stretched as in training."""
+    original, asked, scaling = (
+        _original(spec, facts),
+        spec.deploy.session_len,
+        spec.model.rope_scaling,
+    )
+    limit = int(original * (scaling.factor if scaling else 1)) if original else None
+    if limit and asked and asked > limit:
+        yield at(
+            document,
+            ("deploy", "session_len"),
+            "too-long-for-model",
+            f"conversations of {asked} tokens are longer than {spec.model.base} can take: {limit}",
+            on="value",
+            hints=[
+                f"set session_len to {limit} or less",
+                "or remove it: the server takes the longest",
+            ],
+        )
+
+
 def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """With some architectures, samples that share a row see each other."""
     kind = facts.architecture.model_type if facts.architecture else None

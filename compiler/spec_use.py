@@ -78,6 +78,13 @@ class Deploy(Table, affects="cosmetic"):
     )
     host: str = key("127.0.0.1", help="Address to listen on.", pattern=HOST, changes="cosmetic")
     port: int = key(23333, help="Port to listen on.", ge=1, le=65535, changes="cosmetic")
+    session_len: int | None = key(
+        None,
+        help="Longest conversation that lmdeploy serves, prompt and answer. Unset: what the model can.",
+        unit="tokens",
+        ge=1,
+        changes="cosmetic",
+    )
     model_name: Line | None = key(
         None, help="What clients send as `model`. Unset: the run's name.", changes="cosmetic"
     )

@@ -57,6 +57,7 @@ ELSEWHERE = {
     "optim.min_lr_ratio": "min_lr eta_min",
     "optim.betas": "adam_betas adam_beta1 adam_beta2",
     "optim.eps": "adam_epsilon epsilon",
+    "deploy.session_len": "max_model_len session_length context_length max_context_length",
     "train.num_epochs": "epochs num_train_epochs max_epochs total_epoch",
     "train.max_steps": "max_iters total_step total_steps num_steps max_train_steps",
     "train.global_batch_size": "batch_size train_batch_size",

@@ -17,11 +17,14 @@ HELP = """\
 Messages = list[dict[str, str]]
 
 
-def load(base: str, adapter: str | None = None, device: str = "cpu", **settings: Any) -> Any:
-    """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it."""
+def load(base: str, adapter: str | None = None, device_map: str = "cpu", **settings: Any) -> Any:
+    """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it.
+
+    `device_map` as transformers takes it: "auto" fills the GPUs first, then the host's memory.
+    """
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(base, **settings).to(device)
+    model = AutoModelForCausalLM.from_pretrained(base, device_map=device_map, **settings)
     if adapter:
         from peft import PeftModel
 

@@ -4,90 +4,40 @@
 
 convert.sh calls it with every option written out. The model in training (whose logits are in the checkpoint),
 that model as it is rebuilt here, base + adapter, the merged model, and the merged model as re-loaded from
-disk must give the same logits on the run's own sequences.
+disk must give the same logits on the run's own sequences. One model at a time is loaded, on a CPU from
+files (see on_disk); the adapter is made first, and stays whatever becomes of the merged model.
 """
 
 import argparse
 import copy
+import gc
 import json
 import shutil
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from . import distributed, exported, names, rope, shards, stored, validation
+from . import (
+    distributed,
+    exported,
+    model_card,
+    portable,
+    stored,
+    validation,
+)
 from .data.tokens import read_template
 from .errors import RunError, run
-from .quantized import keep_layout
+from .on_disk import Weights
+from .rebuilt import Job, load_base, load_trained, merge, ready
 
-
-def load_base(options: argparse.Namespace, quantized: bool) -> Any:
-    """The base model, as it was trained on: quantized weights are made dense again unless `quantized`."""
-    quantization = None
-    if options.bits == 4:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=options.quantization,
-            bnb_4bit_use_double_quant=options.double_quant,
-            bnb_4bit_compute_dtype=getattr(torch, options.compute_dtype),
-        )
-    elif options.bits == 8:
-        quantization = BitsAndBytesConfig(
-            load_in_8bit=True, llm_int8_threshold=options.int8_threshold
-        )
-    settings = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    if options.rope_scaling:
-        scaling = json.loads(options.rope_scaling)
-        settings["config"] = rope.scaled(options.base, scaling, options.max_position, **settings)
-    model = AutoModelForCausalLM.from_pretrained(
-        options.base,
-        **settings,
-        dtype=getattr(torch, options.dtype),
-        quantization_config=quantization,
-        device_map={"": options.device} if quantization else None,
-    )
-    return model.dequantize() if quantization and not quantized else keep_layout(model)
-
-
-def load_trained(
-    model: Any,
-    weights: dict[str, torch.Tensor],
-    path: Path,
-    options: argparse.Namespace,
-    initial: Path | None = None,
-) -> Any:
-    """The base model with the trained weights: wrapped by its adapter, or overwritten.
-
-    The adapter begins as in training, seed and device alike, so that what it took out of the base is taken
-    out again. `initial`: where to save it before the trained weights go in.
-    """
-    if (path / "adapter_config.json").is_file():
-        from peft import LoraConfig, get_peft_model
-
-        torch.manual_seed(options.seed)
-        model = get_peft_model(model, LoraConfig.from_pretrained(str(path)))
-        if initial is not None:
-            config = model.peft_config["default"]
-            start, config.init_lora_weights = config.init_lora_weights, True
-            model.save_pretrained(initial, save_embedding_layers=False)
-            config.init_lora_weights = start
-    else:
-        names.freeze(model, options.freeze)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if missing := sorted(trained.keys() - weights.keys()):
-        raise RunError(
-            "other-model",
-            f"the checkpoint lacks {len(missing)} weights of this model, {missing[0]} first",
-            "convert with the base model and the adapter that were trained",
-            where=str(path),
-        )
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(weights[name])
-    return (model if options.bits else model.to(options.device)).eval()
+# How libraries refuse something, or the system does; anything else is a mistake in the code.
+REFUSALS = (ValueError, NotImplementedError, OSError, MemoryError, torch.OutOfMemoryError)
 
 
 def logits(model: Any, probe: list[list[int]]) -> list[torch.Tensor]:
@@ -98,7 +48,7 @@ def logits(model: Any, probe: list[list[int]]) -> list[torch.Tensor]:
 
 
 def compare(
-    what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float
+    what: str, ours: list[torch.Tensor], theirs: list[torch.Tensor], tolerance: float, *hints: str
 ) -> None:
     """Prints the largest difference, relative to the largest logit. Raises RunError above tolerance."""
     # torch's max is NaN where anything is, wherever it stands; Python's would pass over it.
@@ -114,104 +64,153 @@ def compare(
         raise RunError(
             "logits-differ",
             f"{what} differ by {difference:.1e}; allowed is {tolerance:.0e}",
-            "nothing was exported; is the base model still the one that was trained on?",
-            "if it is, please report this with the run's ftc.lock",
+            *hints,
+            "please report this with the run's ftc.lock",
             where="convert",
         )
 
 
 def convert(options: argparse.Namespace) -> None:
-    """Writes adapter/ and merged/ into the export folder; both appear when they are proven, not before."""
-    path = locate(options.checkpoint)
-    weights = shards.whole(path)
-    probe = json.loads((path / "probe.json").read_text("utf-8"))
-    export, work = Path(options.export), Path(options.export) / ".making"
+    """Writes adapter/ and merged/ into the export folder; each appears when it is proven, not before.
+
+    What fails of the one does not withhold the other. Raises RunError for what failed, at the end.
+    """
+    path, export = locate(options.checkpoint), Path(options.export)
+    work = export / ".making"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-
     tokenizer = AutoTokenizer.from_pretrained(
         options.base, revision=options.revision, trust_remote_code=options.trust_remote_code
     )
     tokenizer.chat_template = read_template(options.chat_template)
-    # As training used it, to compare with what is exported.
     trained_tokenizer = copy.deepcopy(tokenizer)
-    initial = work / "initial" if options.mutates else None
-    model = load_trained(load_base(options, quantized=True), weights, path, options, initial)
     exported.prepare(tokenizer)
+    probe = json.loads((path / "probe.json").read_text("utf-8"))
+    job = Job(options, path, probe, tokenizer, trained_tokenizer, work, Weights(work))
+
+    models = [load_trained(job)]  # whoever takes the model out of the list is the last to hold it
+    expected = _rebuilt(job, models[0])
+    parts: dict[str, Callable[[], None]] = {}
+    if hasattr(models[0], "peft_config"):
+        parts["adapter"] = lambda: _adapter(job, models, expected)
+    if options.merge or not parts:
+        parts["merged"] = lambda: _merged(job, models, expected)
+    failures = {name: error for name, make in parts.items() if (error := _attempt(job, name, make))}
+    shutil.rmtree(work)
+    _report(failures, [export / name for name in parts if name not in failures], export)
+
+
+def _rebuilt(job: Job, model: Any) -> list[torch.Tensor]:
+    """The logits of what was trained, as it is rebuilt here; proven by those in the checkpoint."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(f"Converting {path} ({trained:,} trained weights).", flush=True)
-    expected = logits(model, probe)
-    seen = load_file(path / "probe.safetensors")
-    ours = [seen[str(number)] for number in range(len(probe))]
-    compare("in training and rebuilt", ours, [rows[-1:] for rows in expected], options.tolerance)
-    adapter = hasattr(model, "peft_config")
-    if adapter:
-        _adapter(model, tokenizer, options, work / "adapter", initial, expected, probe)
-    if options.merge or not adapter:
-        if options.bits:
-            model = load_trained(load_base(options, quantized=False), weights, path, options)
-        _merged(model, tokenizer, options, work / "merged", expected, probe)
-    if initial is not None:
-        shutil.rmtree(initial)
-    for made in sorted(work.iterdir()):
-        number = exported.prove(trained_tokenizer, made, options.trust_remote_code)
-        print(
-            f"  {made.name}: the tokenizer gives training's ids, {number} conversations", flush=True
-        )
-    for made in sorted(work.iterdir()):
-        shutil.rmtree(export / made.name, ignore_errors=True)
-        made.rename(export / made.name)
-        print(f"  {export / made.name}/", flush=True)
-    work.rmdir()
+    print(f"Converting {job.path} ({trained:,} trained weights).", flush=True)
+    expected = logits(model, job.probe)
+    seen = load_file(job.path / "probe.safetensors")
+    ours = [seen[str(number)] for number in range(len(job.probe))]
+    compare(
+        "in training and rebuilt",
+        ours,
+        [rows[-1:] for rows in expected],
+        job.options.tolerance,
+        "nothing was exported; is the base model still the one that was trained on?",
+    )
+    return expected
 
 
-def _adapter(
-    model: Any,
-    tokenizer: Any,
-    options: argparse.Namespace,
-    folder: Path,
-    initial: Path | None,
-    expected: Any,
-    probe: Any,
-) -> None:
+def _attempt(job: Job, name: str, make: Callable[[], None]) -> RunError | None:
+    """Makes a part, proves its tokenizer and puts it in its place. Returns what went wrong, if anything did."""
+    made, place = job.work / name, Path(job.options.export) / name
+    try:
+        make()
+        number = exported.prove(job.trained_tokenizer, made, job.options.trust_remote_code)
+        print(f"  {name}: the tokenizer gives training's ids, {number} conversations", flush=True)
+        shutil.rmtree(place, ignore_errors=True)
+        made.rename(place)
+        print(f"  {place}/", flush=True)
+        return None
+    except RunError as error:
+        return error
+    except Exception as error:
+        if not isinstance(error, REFUSALS):
+            traceback.print_exc()
+        said = " ".join(str(error).split())[:500]
+        return RunError("not-exported", f"{type(error).__name__}: {said}", where=str(place))
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _report(failures: dict[str, RunError], made: list[Path], export: Path) -> None:
+    """Raises the last failure, with what is there all the same; says the ones before it."""
+    for name, error in failures.items():
+        error.args += tuple(f"{path}/ was made, and is proven" for path in made)
+        if (export / name).exists():
+            error.args += (f"{export / name}/ is of an earlier conversion",)
+    *others, last = failures.values() or [None]
+    for error in others:
+        print(error, file=sys.stderr)
+    if last is not None:
+        raise last
+
+
+def _free() -> None:
+    """Gives back the memory of models that nobody holds any more; theirs is held in circles."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _adapter(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     """Saves the adapter, and proves it on a base that is loaded anew.
 
-    One that began with a part of the base is saved as the difference to its beginning (`initial`), which is
+    One that began with a part of the base is saved as the difference to its beginning, which is
     a plain adapter of twice the rank, for the base as everybody has it.
     """
     from peft import PeftModel
 
+    options, folder, model = job.options, job.work / "adapter", models.pop()
     config = model.peft_config["default"]
-    config.base_model_name_or_path, config.revision = options.base_name, options.revision
+    base = str(Path(options.base).resolve()) if Path(options.base).is_dir() else options.base
+    config.base_model_name_or_path, config.revision = base, options.revision
+    portable.plain_scale(config)
     # Embeddings that are trained are in modules_to_save; looking for others would ask the Hub.
-    start = None if initial is None else str(initial)
+    start = None if job.initial is None else str(job.initial)
     model.save_pretrained(
         folder, save_embedding_layers=False, path_initial_model_for_weight_conversion=start
     )
-    tokenizer.save_pretrained(folder)
-    again = PeftModel.from_pretrained(load_base(options, quantized=True), str(folder)).eval()
-    again = again if options.bits else again.to(options.device)
-    compare("trained and base + adapter", expected, logits(again, probe), options.tolerance)
+    del model, config
+    _free()
+    job.tokenizer.save_pretrained(folder)
+    portable.write_old_names(folder)
+    again = ready(job, PeftModel.from_pretrained(load_base(job), str(folder)))
+    compare("trained and base + adapter", expected, logits(again, job.probe), options.tolerance)
+    model_card.write(folder, job.path.name, base, portable.limits(again))
 
 
-def _merged(
-    model: Any, tokenizer: Any, options: argparse.Namespace, folder: Path, expected: Any, probe: Any
-) -> None:
+def _merged(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     """Saves the model with the adapter merged in (or the trained model), proven before and after."""
-    model = model.merge_and_unload() if hasattr(model, "peft_config") else model
-    compare("trained and merged", expected, logits(model, probe), options.tolerance)
-    model.generation_config.eos_token_id = exported.stops(tokenizer, model.generation_config)
+    options, folder = job.options, job.work / "merged"
+    _free()
+    model = models.pop() if models else load_trained(job, dense=True)
+    model = merge(model, job.weights) if hasattr(model, "peft_config") else model
+    compare("trained and merged", expected, logits(model, job.probe), options.tolerance)
+    if model.can_generate():
+        if unset := portable.settle(model.generation_config):
+            flags = ", ".join(unset)
+            print(f"  generation_config.json: without {flags}, which had no effect", flush=True)
+        model.generation_config.eos_token_id = exported.stops(
+            job.tokenizer, model.generation_config
+        )
+    dtype = model.dtype
     model.save_pretrained(folder, max_shard_size=options.max_shard_size)
-    tokenizer.save_pretrained(folder)
+    del model
+    _free()
+    job.tokenizer.save_pretrained(folder)
+    model_card.write(folder, job.path.name, options.base, portable.write_old_names(folder))
     again = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=model.dtype, trust_remote_code=options.trust_remote_code
+        folder, dtype=dtype, trust_remote_code=options.trust_remote_code
     )
-    compare(
-        "trained and re-loaded",
-        expected,
-        logits(again.to(options.device).eval(), probe),
-        options.tolerance,
-    )
+    again = again.to(options.device).eval()
+    compare("trained and re-loaded", expected, logits(again, job.probe), options.tolerance)
 
 
 def locate(choice: str) -> Path:
@@ -237,7 +236,6 @@ def arguments() -> argparse.Namespace:
         "--checkpoint", default="latest", help="latest, best, or a folder in checkpoints/"
     )
     parser.add_argument("--base", required=True, help="the base model: a folder or a Hub id")
-    parser.add_argument("--base-name", required=True, help="what the adapter calls its base")
     parser.add_argument("--revision", help="commit of a Hub id")
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--dtype", required=True, choices=["float32", "bfloat16", "float16"])
@@ -253,7 +251,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--mutates", action="store_true", help="the adapter began with a part of the base"
     )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, or cuda for a GPU that holds the model"
+    )
     parser.add_argument("--chat-template", required=True)
     parser.add_argument("--export", default="export", help="the folder to write into")
     parser.add_argument("--merge", action="store_true", help="also merge the adapter into a model")

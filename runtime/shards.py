@@ -256,11 +256,10 @@ class Reader:
         return state
 
 
-def whole(folder: Path) -> dict[str, torch.Tensor]:
-    """The trained weights of a checkpoint, whole, by name."""
-    reader, found = Reader(folder, "weights"), {}
+def each(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The trained weights of a checkpoint, whole, one at a time: (name, weight)."""
+    reader = Reader(folder, "weights")
     for name, shape in json.loads((folder / "state.json").read_text("utf-8"))["shapes"].items():
         flat = torch.empty(math.prod(shape), dtype=reader.dtype(name, "weight"))
         reader.fill(flat, "weight", Piece(name, 0, flat.numel()))
-        found[name] = flat.view(shape)
-    return found
+        yield name, flat.view(shape)

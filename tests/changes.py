@@ -163,6 +163,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "deploy.engine": ("transformers", "lmdeploy", QLORA),
     "deploy.host": ("127.0.0.1", "0.0.0.0", BASE),
     "deploy.port": (1000, 2000, BASE),
+    "deploy.session_len": (4096, 8192, QLORA),
     "deploy.model_name": (None, "other", BASE),
     "deploy.api_key_env": (None, "API_KEY", BASE),
 }

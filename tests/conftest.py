@@ -84,7 +84,7 @@ class Run:
         from ftc.runtime import shards, stored
 
         found = stored.steps(self.folder / "checkpoints")
-        return shards.whole(found[-1][1] if tag == "latest" else self.folder / tag)
+        return dict(shards.each(found[-1][1] if tag == "latest" else self.folder / tag))
 
 
 def environ(**more: str) -> dict[str, str]:

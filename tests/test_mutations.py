@@ -29,7 +29,6 @@ ELSEWHERE = {
     "plan.method.quantization.bits": "convert.sh is told by render.py",
     "plan.method.quantization.double_quant": "convert.sh is told by render.py",
     "plan.model.dtype": "ds_config.json, and attention follows from it",
-    "plan.model.hub_id": "convert.sh and chat.py are told by render.py",
     "plan.model.max_position": "it follows from rope_scaling",
     "plan.model.rope_scaling": "convert.sh and chat.py are told by render.py",
     "plan.optim.max_grad_norm": "ds_config.json",

@@ -47,7 +47,7 @@ def main():
     source = base_model() if options.base else str(trained)
     model = chat.load(
         source,
-        device="cpu",
+        device_map="cpu",
         dtype=torch.float32,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)

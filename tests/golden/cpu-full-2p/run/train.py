@@ -17,6 +17,7 @@ from ftc.runtime import (
     launch,
     metrics,
     models,
+    portable,
     stop,
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -102,6 +103,7 @@ def main(options):
         dtype=DTYPE,
         attn_implementation=attention.SEGMENT_SDPA,
     )
+    portable.check(model, tokenizer)  # that convert.sh can save what is trained
 
     # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
     linear = fused.onednn  # products of float32 matrices on a CPU

@@ -54,7 +54,7 @@ def main():
     model = chat.load(
         source,
         adapter=str(adapter) if use_adapter else None,
-        device="cpu",
+        device_map="cpu",
         dtype=torch.float32,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)

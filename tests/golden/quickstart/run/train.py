@@ -19,6 +19,7 @@ from ftc.runtime import (
     launch,
     metrics,
     models,
+    portable,
     samples,
     stop,
 )
@@ -120,6 +121,7 @@ def main(options):
     )
     torch.manual_seed(SEED)  # the same first adapters on every rank
     model = get_peft_model(model, config)
+    portable.check(model, tokenizer)  # that convert.sh can save what is trained
 
     # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
     linear = fused.onednn  # products of float32 matrices on a CPU
