@@ -68,7 +68,10 @@ class ModelPlan(NamedTuple):
 
 
 class LoraPlan(NamedTuple):
-    """What PEFT's LoraConfig gets; None leaves it at its default. Patterns: module -> number."""
+    """What PEFT's LoraConfig gets; None leaves it at its default. Patterns: module -> number.
+
+    `parameters`: how many the run trains, where the dimensions of the base tell.
+    """
 
     rank: Value[int]
     alpha: Value[int]
@@ -85,6 +88,7 @@ class LoraPlan(NamedTuple):
     ensure_weight_tying: Value[bool] | None
     bias: Value[str] | None
     loraplus_lr_ratio: Value[float] | None
+    parameters: Value[int] | None
 
 
 class QuantizationPlan(NamedTuple):

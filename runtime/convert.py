@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from . import distributed, exported, names, rope, shards, stored, validation
+from . import adapters, distributed, exported, names, rope, shards, stored, validation
 from .data.tokens import read_template
 from .errors import RunError, run
 from .quantized import keep_layout
@@ -65,10 +65,10 @@ def load_trained(
     out again. `initial`: where to save it before the trained weights go in.
     """
     if (path / "adapter_config.json").is_file():
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig
 
         torch.manual_seed(options.seed)
-        model = get_peft_model(model, LoraConfig.from_pretrained(str(path)))
+        model = adapters.add(model, LoraConfig.from_pretrained(str(path)))
         if initial is not None:
             config = model.peft_config["default"]
             start, config.init_lora_weights = config.init_lora_weights, True
@@ -185,11 +185,13 @@ def _adapter(
     config.base_model_name_or_path, config.revision = options.base_name, options.revision
     # Embeddings that are trained are in modules_to_save; looking for others would ask the Hub.
     start = None if initial is None else str(initial)
+    dense = adapters.for_everybody(model)
     model.save_pretrained(
         folder, save_embedding_layers=False, path_initial_model_for_weight_conversion=start
     )
     tokenizer.save_pretrained(folder)
-    again = PeftModel.from_pretrained(load_base(options, quantized=True), str(folder)).eval()
+    base = load_base(options, quantized=not dense)
+    again = PeftModel.from_pretrained(base, str(folder)).eval()
     again = again if options.bits else again.to(options.device)
     compare("trained and base + adapter", expected, logits(again, probe), options.tolerance)
 
