@@ -137,12 +137,14 @@ class DataPlan(NamedTuple):
 
 
 class BatchPlan(NamedTuple):
-    """`data_parallel_size`: set where several processes share a sequence."""
+    """`data_parallel_size`: set where several processes share a sequence; `grad_accum_dtype`: where the gradients
+    of micro-batches are summed in another dtype than the model's."""
 
     world_size: Value[int]
     data_parallel_size: Value[int] | None
     micro_batch_size: Value[int]
     gradient_accumulation_steps: Value[int]
+    grad_accum_dtype: Value[str] | None
     global_batch_size: Value[int]
 
 

@@ -28,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     rules_hardware.zero_fits_method,
     rules_hardware.offload_fits,
     rules_hardware.engine_fits,
+    rules_parallel.accumulation_fits,
     rules_parallel.groups_are_whole,
     rules_parallel.heads_can_be_shared,
     rules_parallel.sequences_can_be_shared,
