@@ -243,7 +243,6 @@ def _imports(plan: Plan) -> dict[str, Any]:
     """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
     peft = ["LoraConfig"] if plan.method.lora else []
-    peft += ["prepare_model_for_kbit_training"] if qlora else []
     kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
     transformers = ["Adafactor"] if kind == "adafactor" else []
     transformers += ["AutoModelForCausalLM", "AutoTokenizer"]
