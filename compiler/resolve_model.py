@@ -161,7 +161,7 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
     )
     values = dict(p.leaves(lora, "method.lora."))
     count = trainable_parameters(values, facts.architecture)
-    words = "rank x (inputs + outputs) of each layer with an adapter, and what is trained whole"
+    words = "rank x (inputs + outputs) of each layer, and what is trained whole"
     return lora._replace(parameters=derived(count, words)) if count else lora
 
 
