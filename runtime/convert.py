@@ -194,6 +194,10 @@ def _adapter(
     again = PeftModel.from_pretrained(base, str(folder)).eval()
     again = again if options.bits else again.to(options.device)
     compare("trained and base + adapter", expected, logits(again, probe), options.tolerance)
+    if options.bits and dense:
+        print(
+            "  adapter: PEFT loads it on a dense base alone, as some layers are named like experts'"
+        )
 
 
 def _merged(

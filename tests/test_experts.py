@@ -2,11 +2,12 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from ftc.compiler.architectures import ADAPTED_EXPERTS, EXPERT_LAYERS, UNADAPTED
-from ftc.runtime import adapters
+from ftc.runtime import adapters, guards
 from ftc.runtime.errors import RunError
 from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -189,6 +190,25 @@ def test_the_number_of_parameters_is_the_plans():
         RunError, match=f"{count:,} parameters would be trained, and the plan counts 1"
     ):
         adapters.add(make("llama"), LoraConfig(**config), parameters=1)
+
+
+def test_an_adapter_without_a_gradient_stops_the_run():
+    """An indexer chooses what is attended to, which no gradient goes through."""
+    model = make("deepseek_v32")
+    adapted = adapters.add(model, LoraConfig(r=4, target_modules=["q_a_proj", "indexer.wk"]))
+    engine = SimpleNamespace(module=adapted, is_gradient_accumulation_boundary=lambda: True)
+    guard = guards.Guard(engine, None, None)
+    loss = adapted(IDS).logits.sum()
+    loss.backward()
+    with pytest.raises(RunError, match=r"error\[no-gradient\]: 2 adapted layers .*indexer\.wk"):
+        guard.check(0, loss)
+    adapted = adapters.add(make("deepseek_v3"), LoraConfig(r=4, target_modules="all-linear"))
+    engine.module = adapted
+    guard = guards.Guard(engine, None, None)
+    loss = adapted(IDS).logits.sum()
+    loss.backward()
+    guard.check(0, loss)
+    assert not guard.hooks
 
 
 def test_peft_says_nothing_untrue():
