@@ -172,6 +172,10 @@ RUN: dict[str, str] = {
     "killed": "A process that tokenizes was killed, most likely for want of memory.",
     "unknown-module": "A name or pattern of the spec matches nothing in the model.",
     "nothing-to-train": "Every weight is frozen.",
+    "not-adaptable": "PEFT can't put an adapter there, or not of this kind, or it could not be exported.",
+    "other-adapters": "PEFT adapted something else than the spec names, or other numbers of parameters than the "
+    "plan counts.",
+    "no-gradient": "The loss does not depend on an adapter, so that it would never learn.",
     "rope-scaled-already": "The model's positions are scaled already.",
     "no-samples": "No row is left to train on, or to validate on.",
     "overlong-row": 'A row is longer than max_seq_length, and data.on_overlong is "error".',

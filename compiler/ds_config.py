@@ -22,6 +22,8 @@ def ds_config(plan: Plan) -> dict[str, Any]:
     if plan.parallel.offload_optimizer.value:
         # DeepSpeedCPUAdam is no faster than torch's fused AdamW on the host, and must be compiled first.
         config["zero_force_ds_cpu_optimizer"] = False
+    if plan.batch.grad_accum_dtype:
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
     dtype = plan.model.dtype.value
     if dtype == "bfloat16":
         config["bf16"] = {"enabled": True}

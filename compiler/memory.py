@@ -31,7 +31,7 @@ class Load(NamedTuple):
     """What decides how much lies on one device.
 
     `frozen` and `trained`: parameters. `quantized`: how many of the frozen ones have `bits`. `width`: the
-    bytes of each of the others.
+    bytes of each of the others, `gradient`: of a gradient.
     """
 
     frozen: int
@@ -39,6 +39,7 @@ class Load(NamedTuple):
     quantized: int
     bits: int
     width: int
+    gradient: int
     optimizer: str
     stage: int
     devices: int
@@ -54,7 +55,7 @@ class Load(NamedTuple):
         state = kept * STATE.get(self.optimizer, 0)
         return {
             "weights": 0 if self.offload_params else weights / self._among(3),
-            "gradients": kept * self.width / self._among(2),
+            "gradients": kept * self.gradient / self._among(2),
             "float32 copies": copies / self._among(1),
             "optimizer's state": state / self._among(1),
         }
@@ -74,12 +75,14 @@ def load_of(plan: Plan, known: Architecture | None) -> Load | None:
     trained = trainable_parameters(dict(leaves(plan)), known) or 0  # not known: none is certain
     trained = min(trained, MOST)
     quantization = plan.method.quantization
+    width = 4 if plan.model.dtype.value == "float32" else 2
     return Load(
         frozen=known.parameters if plan.method.lora else known.parameters - trained,
         trained=trained,
         quantized=_quantizable(known) if quantization else 0,
         bits=quantization.bits.value if quantization else 16,
-        width=4 if plan.model.dtype.value == "float32" else 2,
+        width=width,
+        gradient=4 if plan.batch.grad_accum_dtype else width,
         optimizer=plan.optim.optimizer.value,
         stage=plan.parallel.zero_stage.value,
         devices=min(plan.batch.world_size.value, MOST),
@@ -89,12 +92,13 @@ def load_of(plan: Plan, known: Architecture | None) -> Load | None:
 
 
 def _quantizable(known: Architecture) -> int:
-    """The parameters that bitsandbytes may quantize; all of them where the layers' sizes don't tell."""
-    experts = any(name.endswith("experts") for name in known.modules)
-    if not known.linears or not known.num_layers or experts:
-        return known.parameters or 0
+    """The parameters that bitsandbytes may quantize: of linear layers, so not those of experts, which transformers 5
+    has as one weight a layer; all others where the layers' sizes don't tell."""
+    most = (known.parameters or 0) - (known.experts or 0)
+    if not known.linears or not known.num_layers:
+        return most
     layers = sum(inputs * outputs for inputs, outputs in known.linears.values())
-    return min(layers * known.num_layers, known.parameters or 0)
+    return min(layers * known.num_layers, most)
 
 
 def will_not_fit(
@@ -103,7 +107,7 @@ def will_not_fit(
     """A warning where more than a GPU's memory is needed for certain."""
     accelerator = find_accelerator(plan.hardware.accelerator and plan.hardware.accelerator.value)
     load = load_of(plan, known)
-    if accelerator is None or load is None or load.total() <= accelerator.memory * GIB:
+    if not accelerator or not known or not load or load.total() <= accelerator.memory * GIB:
         return
     parts = ", ".join(f"{name} {_gib(size)}" for name, size in load.parts().items() if size)
     name = plan.hardware.accelerator.value if plan.hardware.accelerator else ""
@@ -114,17 +118,17 @@ def will_not_fit(
         f"{plan.model.base.value} needs {_gib(load.total())} on each GPU at the least, and "
         f"{name} has {accelerator.memory} GiB",
         on="value",
-        why=f"that is {parts}; activations come on top",
+        why=f"that is {parts}; activations come on top" + _experts(known, load),
         others=[
             (("method", "kind"), f'kind is "{plan.method.kind.value}"'),
             (("parallel", "zero_stage"), f"zero_stage is {load.stage}"),
         ],
-        hints=list(_ways_out(plan, load, accelerator.memory * GIB)),
+        hints=list(_ways_out(plan, known, load, accelerator.memory * GIB)),
         severity="warning",
     )
 
 
-def _ways_out(plan: Plan, load: Load, memory: int) -> Iterator[str]:
+def _ways_out(plan: Plan, known: Architecture, load: Load, memory: int) -> Iterator[str]:
     """The changes after which it may fit, each with what is needed then."""
     lora = plan.method.lora
     stage_3 = not (
@@ -135,12 +139,20 @@ def _ways_out(plan: Plan, load: Load, memory: int) -> Iterator[str]:
     )
     offloads = load.optimizer == "adamw"
     adapters = load._replace(frozen=load.frozen + load.trained, trained=0)
-    quantized = adapters._replace(quantized=load.frozen + load.trained, bits=4)
+    quantized = adapters._replace(quantized=_quantizable(known), bits=4)
+    eight = load._replace(optimizer="adamw_8bit")
+    smaller = load.optimizer == "adamw" and load.trained and not load.offload_optimizer
+    shared = load._replace(stage=3) if stage_3 and load.devices > 1 else None
+    both = (
+        eight._replace(stage=3) if shared and min(eight.total(), shared.total()) > memory else None
+    )
     ways = {
         'kind = "lora" in [method]': adapters if lora is None else None,
         'kind = "qlora" in [method]': None if load.quantized else quantized,
-        "zero_stage = 3 in [parallel]": load._replace(stage=3)
-        if stage_3 and load.devices > 1
+        'optimizer = "adamw_8bit" in [optim]': eight if smaller else None,
+        "zero_stage = 3 in [parallel]": shared,
+        'zero_stage = 3 in [parallel] and optimizer = "adamw_8bit" in [optim]': both
+        if smaller
         else None,
         "offload_optimizer = true in [parallel]": load._replace(offload_optimizer=True)
         if offloads and load.trained
@@ -161,6 +173,12 @@ def _ways_out(plan: Plan, load: Load, memory: int) -> Iterator[str]:
         yield f"{word}share it among {enough} devices or more, with zero_stage = 3"
         word = "or "
     yield f"{word}take a GPU with more memory, or a smaller base"
+
+
+def _experts(known: Architecture, load: Load) -> str:
+    if not load.quantized or not known.experts:
+        return ""
+    return f". bitsandbytes quantizes linear layers, and the experts are none: {_gib(known.experts * load.width)} of it"
 
 
 def _gib(size: float) -> str:

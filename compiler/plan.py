@@ -68,7 +68,10 @@ class ModelPlan(NamedTuple):
 
 
 class LoraPlan(NamedTuple):
-    """What PEFT's LoraConfig gets; None leaves it at its default. Patterns: module -> number."""
+    """What PEFT's LoraConfig gets; None leaves it at its default. Patterns: module -> number.
+
+    `parameters`: how many the run trains, where the dimensions of the base tell.
+    """
 
     rank: Value[int]
     alpha: Value[int]
@@ -85,6 +88,7 @@ class LoraPlan(NamedTuple):
     ensure_weight_tying: Value[bool] | None
     bias: Value[str] | None
     loraplus_lr_ratio: Value[float] | None
+    parameters: Value[int] | None
 
 
 class QuantizationPlan(NamedTuple):
@@ -133,12 +137,14 @@ class DataPlan(NamedTuple):
 
 
 class BatchPlan(NamedTuple):
-    """`data_parallel_size`: set where several processes share a sequence."""
+    """`data_parallel_size`: set where several processes share a sequence; `grad_accum_dtype`: where the gradients
+    of micro-batches are summed in another dtype than the model's."""
 
     world_size: Value[int]
     data_parallel_size: Value[int] | None
     micro_batch_size: Value[int]
     gradient_accumulation_steps: Value[int]
+    grad_accum_dtype: Value[str] | None
     global_batch_size: Value[int]
 
 

@@ -23,6 +23,7 @@ DERIVED = {
     "model.fused": ("model.fused_kernels",),
     "model.liger": ("model.fused_kernels",),
     "method.lora.ensure_weight_tying": ("method.modules_to_save",),
+    "method.lora.parameters": ("method.rank", "method.target_modules"),
     "method.lora.rank_pattern": ("method.rank_pattern[0].rank",),
     "method.lora.alpha_pattern": ("method.rank_pattern[0].alpha",),
     "batch.world_size": ("hardware.nodes", "hardware.devices_per_node"),

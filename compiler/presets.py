@@ -31,14 +31,15 @@ class Package(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """Dimensions of a model. `linears`: the linear layers of one block, name -> (inputs, outputs);
-    `modules`: the full names of all modules that hold weights, with `*` for the number of a block;
-    `tied`: whether the head is the embedding; `rope`: the type of its rotary positions, where they are
-    no plain ones. None where it is not known."""
+    """Dimensions of a model. `experts`: the parameters in weights that are all experts of a layer;
+    `linears`: the linear layers of one block, name -> (inputs, outputs); `modules`: the full names of all
+    modules that hold weights, with `*` for the number of a block; `tied`: whether the head is the embedding;
+    `rope`: the type of its rotary positions, where they are no plain ones. None where it is not known."""
 
     model_type: str
     max_position: int | None = None
     parameters: int | None = None
+    experts: int | None = None
     num_layers: int | None = None
     hidden_size: int | None = None
     num_heads: int | None = None

@@ -13,7 +13,6 @@ from .facts import CopyKey, Facts
 from .plan import Plan, leaves
 from .render_model import (
     SEGMENTS,
-    checks_names,
     fuses_head,
     lora_arguments,
     mutates,
@@ -107,7 +106,6 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     own = attention.value == "segment_sdpa"  # transformers doesn't ship this one
     parts["attention"] = "attention.SEGMENT_SDPA" if own else quote.py(attention)
     parts["mutates"] = plan.method.lora is not None and mutates(plan.method.lora)
-    parts["names"] = checks_names(plan)
     if plan.method.lora:
         parts["lora_arguments"] = lora_arguments(plan.method.lora)
         parts["adapter"] = part("adapter")
@@ -244,8 +242,7 @@ def _loads_shares(plan: Plan) -> bool:
 def _imports(plan: Plan) -> dict[str, Any]:
     """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
-    peft = ["LoraConfig", "get_peft_model"] if plan.method.lora else []
-    peft += ["prepare_model_for_kbit_training"] if qlora else []
+    peft = ["LoraConfig"] if plan.method.lora else []
     kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
     transformers = ["Adafactor"] if kind == "adafactor" else []
     transformers += ["AutoModelForCausalLM", "AutoTokenizer"]
@@ -263,7 +260,8 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
     runtime += ["fused"] if plan.model.fused else []
     runtime += ["evaluate"] if plan.train.eval_every or _shares_rows(plan) else []
-    runtime += ["names"] if checks_names(plan) else []
+    runtime += ["adapters"] if plan.method.lora else []
+    runtime += ["names"] if plan.method.freeze else []
     runtime += ["neftune"] if plan.method.neftune_noise_alpha else []
     runtime += ["models"] if plan.model.package else []
     runtime += ["optimizers"] if kind == "muon" else []

@@ -63,15 +63,6 @@ def packs(plan: Plan) -> bool:
     return bits == 4 and plan.hardware.device.value == "cpu"
 
 
-def checks_names(plan: Plan) -> bool:
-    """Whether the spec names modules, which the model must have."""
-    lora = plan.method.lora
-    if lora is None:
-        return plan.method.freeze is not None
-    listed = isinstance(lora.target_modules.value, list)
-    return listed or any((lora.exclude_modules, lora.rank_pattern, lora.modules_to_save))
-
-
 # What train.py calls for each name in plan.model.fused.
 SWAPS = {
     "onednn": "linear = fused.onednn  # products of float32 matrices on a CPU",

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import plan as p
 from .accelerators import find_accelerator
-from .architectures import INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
+from .architectures import EXPERT_LAYERS, INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
@@ -15,6 +15,7 @@ from .presets import EMBEDDINGS
 from .spec import Spec
 from .spec_model import ROPE_KEYS, Full, Lora, Qlora, RopeScaling
 from .taking import Taker, derived, target
+from .trained import trainable_parameters
 
 
 def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.ModelPlan:
@@ -136,7 +137,8 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
         given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
     if targets.value == "all-linear" and method.layers_to_transform:
         linears = facts.architecture.linears if facts.architecture else None
-        targets = derived(list(linears or ()), "all-linear, by name")
+        names = dict.fromkeys([*(linears or ()), *EXPERT_LAYERS.get(kind, ())])
+        targets = derived(list(names), "all-linear, by name")
     for name, unset in (("init_lora_weights", "default"), ("bias", "none")):
         given[name] = None if take(f"method.{name}").value == unset else given[name]
     origin = Origin("spec", "method.rank_pattern")
@@ -146,7 +148,7 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
     ends = {name.rpartition(".")[2] for name in method.modules_to_save}
     one = derived(True, "the head may be the embedding") if tied is None else None
     one = derived(True, "the head is the embedding") if tied else one
-    return p.LoraPlan(
+    lora = p.LoraPlan(
         rank=take("method.rank"),
         alpha=take("method.alpha"),
         dropout=take("method.dropout"),
@@ -154,8 +156,13 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
         rank_pattern=Value(ranks, origin) if ranks else None,
         alpha_pattern=Value(alphas, origin) if alphas else None,
         ensure_weight_tying=one if ends & EMBEDDINGS else None,
+        parameters=None,
         **given,
     )
+    values = dict(p.leaves(lora, "method.lora."))
+    count = trainable_parameters(values, facts.architecture)
+    words = "rank x (inputs + outputs) of each layer, and what is trained whole"
+    return lora._replace(parameters=derived(count, words)) if count else lora
 
 
 # Keys that are PEFT's own, and left out of train.py where they are not set.

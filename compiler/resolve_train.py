@@ -12,21 +12,37 @@ from .spec import Spec
 from .taking import Taker, derived
 
 
-def batch_plan(spec: Spec, take: Taker) -> p.BatchPlan:
+def batch_plan(spec: Spec, take: Taker, dtype: str, stage: int) -> p.BatchPlan:
     nodes, devices = spec.hardware.nodes, spec.hardware.devices_per_node
     world = nodes * devices
     total, micro = spec.train.global_batch_size, spec.train.micro_batch_size
     shared = spec.parallel.sequence_parallel_size
     groups = world // shared
+    accumulated = total // (groups * micro)
     return p.BatchPlan(
         world_size=derived(world, f"{nodes} x {devices}"),
         data_parallel_size=derived(groups, f"{world} / {shared}") if shared > 1 else None,
         micro_batch_size=take("train.micro_batch_size"),
-        gradient_accumulation_steps=derived(
-            total // (groups * micro), f"{total} / ({groups} x {micro})"
-        ),
+        gradient_accumulation_steps=derived(accumulated, f"{total} / ({groups} x {micro})"),
+        grad_accum_dtype=_grad_accum_dtype(spec, take, dtype, stage, accumulated),
         global_batch_size=take("train.global_batch_size"),
     )
+
+
+def _grad_accum_dtype(
+    spec: Spec, take: Taker, dtype: str, stage: int, accumulated: int
+) -> Value[str] | None:
+    """None leaves it at the model's. bfloat16 has 8 bits of precision, so that a sum of many loses the small ones."""
+    wanted: Value[str] = take("train.grad_accum_dtype")
+    if dtype == "float32" or wanted.value == "model":
+        return None
+    if wanted.value == "float32":
+        return wanted
+    few = spec.method.kind != "full" and not spec.parallel.offload_optimizer
+    few &= spec.optim.optimizer != "muon"
+    if dtype == "bfloat16" and few and stage > 0 and accumulated > 1:
+        return derived("float32", f"{accumulated} gradients are summed, and adapters are few")
+    return None
 
 
 def optim_plan(spec: Spec, take: Taker) -> p.OptimPlan:

@@ -1,8 +1,7 @@
 """What keys mean together: one named function for each rule. They judge and change nothing.
 
 A rule takes the spec, the facts and the document (for places) and yields diagnostics. The rules
-stand in `rules_hardware`, `rules_method`, `rules_model`, `rules_optim`, `rules_training`, `rules_tracking`
-and `rules_sources`.
+stand in the modules that are imported here, which are named after what they are about.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from . import (
     rules_optim,
     rules_parallel,
     rules_sources,
+    rules_targets,
     rules_tracking,
     rules_training,
 )
@@ -28,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     rules_hardware.zero_fits_method,
     rules_hardware.offload_fits,
     rules_hardware.engine_fits,
+    rules_parallel.accumulation_fits,
     rules_parallel.groups_are_whole,
     rules_parallel.heads_can_be_shared,
     rules_parallel.sequences_can_be_shared,
@@ -59,11 +60,12 @@ RULES: tuple[Rule, ...] = (
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,
-    rules_method.names_exist,
-    rules_method.layers_are_adapted,
+    rules_targets.names_exist,
+    rules_targets.layers_are_adapted,
+    rules_targets.tied_layers_stay,
     rules_method.patterns_match,
-    rules_method.blocks_exist,
-    rules_method.blocks_have_names,
+    rules_targets.blocks_exist,
+    rules_targets.blocks_have_names,
     rules_method.start_fits,
     rules_method.orthogonal_is_dense,
     rules_method.ranks_are_even,

@@ -12,6 +12,34 @@ from .presets import Architecture
 from .spec import Spec
 
 SHARED: KeyPath = ("parallel", "sequence_parallel_size")
+STAGE: KeyPath = ("parallel", "zero_stage")
+ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
+
+
+def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """DeepSpeed sums gradients of 16-bit weights in float32 from ZeRO stage 1 on, but not those that Muon takes."""
+    stage, cpu, dtype = spec.parallel.zero_stage, spec.hardware.device == "cpu", spec.model.dtype
+    one = spec.hardware.nodes * spec.hardware.devices_per_node == 1
+    whole = stage == 0 or (stage is None and cpu and one)
+    full = dtype == "float32" or (dtype == "auto" and cpu)
+    muon = spec.optim.optimizer == "muon"
+    if spec.train.grad_accum_dtype == "float32" and (whole or muon) and not full:
+        optimizer: KeyPath = ("optim", "optimizer")
+        yield at(
+            document,
+            ACCUMULATES,
+            "conflict" if muon else "zero-stage",
+            "gradients for Muon are summed in the model's dtype"
+            if muon
+            else "ZeRO stage 0 sums gradients in the model's dtype",
+            on="value",
+            why="DeepSpeed sums those of 16-bit weights in float32 from stage 1 on, and for element-wise optimizers",
+            others=[(optimizer, 'optimizer is "muon"') if muon else (STAGE, "zero_stage is 0")],
+            hints=[
+                'set optim.optimizer = "adamw"' if muon else "set parallel.zero_stage = 1",
+                "or remove grad_accum_dtype",
+            ],
+        )
 
 
 def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

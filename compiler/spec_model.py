@@ -152,7 +152,10 @@ class Lora(Table, affects="numerics"):
     target_modules: Literal["all-linear"] | Annotated[list[Name], Field(min_length=1)] = key(
         "all-linear", help="Which linear layers get an adapter: all of them, or their names."
     )
-    exclude_modules: list[Name] = key([], help="Layers that get none all the same, by name.")
+    exclude_modules: list[Name] = key(
+        [],
+        help="Layers that get none all the same, by name, or modules, of which no layer gets one.",
+    )
     layers_to_transform: list[Index] = key(
         [], help="The blocks whose layers get an adapter, counted from 0. Unset: all of them."
     )

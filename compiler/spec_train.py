@@ -116,6 +116,14 @@ class Train(Table, affects="schedule"):
         changes="resumable",
         affects="placement",
     )
+    grad_accum_dtype: Literal["auto", "float32", "model"] = key(
+        "auto",
+        help="What gradients of a step's micro-batches are summed in; model: in the model's dtype. auto: float32 "
+        "for adapters in bfloat16, of which there are few, from ZeRO stage 1 on; for every weight it would take "
+        "two more bytes a weight, shared out from stage 2 on.",
+        changes="resumable",
+        affects="numerics",
+    )
     log_every: int = key(
         1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic"
     )

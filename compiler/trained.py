@@ -27,24 +27,30 @@ def trainable_parameters(plan: Values, known: Architecture | None) -> int | None
         return None
     copies = min(len(saved), 1) if known.tied else len(saved)
     embeddings = copies * (known.vocab_size or 0) * (known.hidden_size or 0)
-    return _adapter_parameters(plan, known, known.linears) + embeddings
+    return _adapter_parameters(plan, known, saved) + embeddings
 
 
-def _adapter_parameters(plan: Values, known: Architecture, linears: dict[str, Any]) -> int:
-    """rank x (inputs + outputs), and with DoRA the outputs, over every linear layer with an adapter."""
+def _adapter_parameters(plan: Values, known: Architecture, saved: set[str]) -> int:
+    """rank x (inputs + outputs), and with DoRA the outputs, over every layer with an adapter."""
     targets = _of(plan, "method.lora.target_modules")
-    excluded = _of(plan, "method.lora.exclude_modules") or ()
+    excluded = {*(_of(plan, "method.lora.exclude_modules") or ()), *saved}
     blocks = _of(plan, "method.lora.layers_to_transform")
     ranks: dict[str, int] = _of(plan, "method.lora.rank_pattern") or {}
+    width, vocabulary = known.hidden_size or 0, known.vocab_size or 0
+    shapes = {**(known.linears or {})}
+    if targets != "all-linear":  # which leaves out the head
+        shapes |= {"lm_head": (width, vocabulary), "embed_tokens": (vocabulary, width)}
     total = 0
     for name in known.names():
         leaf, parts = name.rpartition(".")[2], name.split(".")
-        chosen = leaf in linears and (targets == "all-linear" or _ends(name, targets))
+        chosen = leaf in shapes and (targets == "all-linear" or _ends(name, targets))
         block = next((int(part) for part in parts if part.isdigit()), None)
-        if not chosen or _ends(name, excluded) or (blocks and block not in blocks):
+        holders = [".".join(parts[: end + 1]) for end in range(len(parts))]
+        left_out = any(_ends(holder, excluded) for holder in holders)
+        if not chosen or left_out or (blocks and block not in blocks):
             continue
         rank = next((r for end, r in ranks.items() if _ends(name, (end,))), None)
-        inputs, outputs = linears[leaf]
+        inputs, outputs = shapes[leaf]
         total += (rank or _of(plan, "method.lora.rank")) * (inputs + outputs)
         total += outputs if _of(plan, "method.lora.use_dora") else 0
     return total

@@ -23,14 +23,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from . import (
-    distributed,
-    exported,
-    model_card,
-    portable,
-    stored,
-    validation,
-)
+from . import adapters, distributed, exported, model_card, portable, stored, validation
 from .data.tokens import read_template
 from .errors import RunError, run
 from .on_disk import Weights
@@ -171,6 +164,7 @@ def _adapter(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     config = model.peft_config["default"]
     base = str(Path(options.base).resolve()) if Path(options.base).is_dir() else options.base
     config.base_model_name_or_path, config.revision = base, options.revision
+    dense = adapters.for_everybody(model)
     portable.plain_scale(config)
     # Embeddings that are trained are in modules_to_save; looking for others would ask the Hub.
     start = None if job.initial is None else str(job.initial)
@@ -181,9 +175,13 @@ def _adapter(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     _free()
     job.tokenizer.save_pretrained(folder)
     portable.write_old_names(folder)
-    again = ready(job, PeftModel.from_pretrained(load_base(job), str(folder)))
+    again = ready(job, PeftModel.from_pretrained(load_base(job, dense), str(folder)))
     compare("trained and base + adapter", expected, logits(again, job.probe), options.tolerance)
     model_card.write(folder, job.path.name, base, portable.limits(again))
+    if options.bits and dense:
+        print(
+            "  adapter: PEFT loads it on a dense base alone, as some layers are named like experts'"
+        )
 
 
 def _merged(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:

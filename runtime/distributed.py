@@ -47,6 +47,8 @@ def quiet() -> None:
 
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    # PEFT's, about what it does apply: `adapters` compares.
+    warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys|fan_in_fan_out is")
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)

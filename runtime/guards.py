@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ class Guard:
         self.losses: list[torch.Tensor] = []
         self.recent: deque[float] = deque(maxlen=WINDOW)
         self.step, self.beat, self.longest = 0, clock.training(), 0.0
+        self.unreached, self.hooks = _unreached(engine.module)
 
     def check(self, step: int, loss: torch.Tensor) -> None:
         """`loss`: this rank's share of the step's loss so far. Call it before the weights change.
 
-        Raises RunError on every rank if the step's loss is no finite number: it names the rows.
+        Raises RunError on every rank if the step's loss is no finite number: it names the rows; and after
+        the first step's, if an adapter had no gradient.
         """
         self._alive(step)
         self.losses.append(loss.detach().clone())
@@ -49,6 +52,8 @@ class Guard:
         total = distributed.total([losses[-1]])[0]
         if not math.isfinite(total):
             self._not_finite(step, losses)
+        if self.hooks:
+            self._reached()
         self._spike(step, total)
         self.step = step + 1
 
@@ -72,6 +77,21 @@ class Guard:
             f"then go on from the newest checkpoint: {stop.RESUME}",
             where=f"step {step + 1}",
         )
+
+    def _reached(self) -> None:
+        """Raises RunError if the loss depends on some adapter on no rank: it would stay as it began."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = []
+        never = set.intersection(*distributed.gather(self.unreached))
+        if never:
+            layers = sorted({name.partition(".lora_")[0] for name in never})
+            raise RunError(
+                "no-gradient",
+                f"{len(layers)} adapted layers get no gradient, so they would not learn: {listed(layers)}",
+                "leave them out: name them in method.exclude_modules",
+                "nothing has been trained yet",
+            )
 
     def _spike(self, step: int, loss: float) -> None:
         """Writes a record for a loss far above the last ones, with its rows.
@@ -116,6 +136,24 @@ class Guard:
             for target in (file, sys.stderr):
                 print(text, file=target, flush=True)
                 faulthandler.dump_traceback(target, all_threads=True)
+
+
+def _unreached(model: Any) -> tuple[set[str], list[Any]]:
+    """The names of adapters and copies of modules, each of which goes when it gets a gradient, and the hooks that
+    see to it. Experts are not among them: the first rows may be sent to others."""
+    names = {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+        and (".lora_" in name or ".modules_to_save." in name)
+        and "expert" not in name
+    }
+    unreached = set(names)
+
+    def hook(name: str) -> Callable[[torch.Tensor], None]:
+        return lambda _: unreached.discard(name)
+
+    return unreached, [parameter.register_hook(hook(name)) for name, parameter in names.items()]
 
 
 def start(engine: Any, stream: Stream, log: Log) -> Guard:

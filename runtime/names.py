@@ -47,35 +47,10 @@ def matches(name: str, pattern: str) -> bool:
     return any(fnmatchcase(end, pattern) for end in ends(name))
 
 
-def check(model: Any, config: Any) -> None:
-    """Raises RunError for a name in PEFT's `config` (a LoraConfig) that no module of the model ends with."""
-    modules = [name for name, _ in model.named_modules()]
-    leaves = {name.rpartition(".")[2] for name in modules if name}
-    targets = [] if isinstance(config.target_modules, str) else config.target_modules
-    named = {
-        "target_modules": targets,
-        "exclude_modules": config.exclude_modules,
-        "rank_pattern": config.rank_pattern,
-        "modules_to_save": config.modules_to_save,
-    }
-    for key, wanted in named.items():
-        experts = _experts(model) if key == "target_modules" else ()
-        for name in sorted(wanted or ()):
-            if name in experts:
-                continue
-            if not any(f".{module}".endswith(f".{name}") for module in modules):
-                raise _unknown(key, name, set(modules) if "." in name else leaves)
-
-
-def _experts(model: Any) -> set[str]:
-    """Names that PEFT takes for layers of experts, though they are parts of one weight: of transformers 4."""
-    from peft.utils import transformers_weight_conversion as conversion
-
-    family = conversion._MODEL_TO_CONVERSION_PATTERN.get(model.config.model_type)
-    return set(conversion._MOE_TARGET_MODULE_MAPPING.get(family, ()))
-
-
-def _unknown(key: str, name: str, names: set[str]) -> RunError:
+def unknown(key: str, name: str, names: set[str]) -> RunError:
+    """The error of a name that none of the full `names` ends with."""
+    count = name.count(".") + 1
+    names = {".".join(full.split(".")[-count:]) for full in names}
     near = difflib.get_close_matches(name, sorted(names), n=3)
     known = ", ".join(near or [name for name in sorted(names) if not name.isdigit()][:8])
     return RunError(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from . import names, quantized, rope, shards
+from . import adapters, names, quantized, rope, shards
 from .errors import RunError
 from .on_disk import Weights
 
@@ -73,10 +73,10 @@ def load_trained(job: Job, dense: bool = False) -> Any:
     options = job.options
     model = load_base(job, dense)
     if (job.path / "adapter_config.json").is_file():
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig
 
         torch.manual_seed(options.seed)
-        model = get_peft_model(model, LoraConfig.from_pretrained(str(job.path)))
+        model = adapters.add(model, LoraConfig.from_pretrained(str(job.path)))
         if job.initial is not None and not job.initial.exists():
             config = model.peft_config["default"]
             start, config.init_lora_weights = config.init_lora_weights, True

@@ -128,6 +128,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "train.num_epochs": (1, 2, BASE),
     "train.max_steps": (10, 20, BASE),
     "train.global_batch_size": (8, 16, BASE),
+    "train.grad_accum_dtype": ("float32", "model", QLORA),
     "train.micro_batch_size": (1, 2, BASE),
     "train.log_every": (1, 2, BASE),
     "train.save_every": (10, 20, BASE),

@@ -19,11 +19,11 @@ from ftc.compiler.architectures import (
     WITHOUT_FLASH,
     WITHOUT_SEGMENTS,
 )
-from ftc.runtime import attention, data, evaluate
+from ftc.runtime import adapters, attention, data, evaluate
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.names import matches
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import tiny
@@ -262,7 +262,7 @@ def test_the_compiler_knows_what_cannot_be_adapted(kind):
 def never_learnt(kind, left_out):
     """The adapters of an all-linear LoRA that get no gradient."""
     targets = {"target_modules": "all-linear", "exclude_modules": left_out}
-    model = get_peft_model(make(kind), LoraConfig(task_type="CAUSAL_LM", **targets))
+    model = adapters.add(make(kind), LoraConfig(task_type="CAUSAL_LM", **targets))
     learnt = plain(model.train(), samples()[:1])[1]
     return {name for name, p in model.named_parameters() if p.requires_grad} - learnt.keys()
 

@@ -148,6 +148,19 @@ def test_fused_attention_is_the_segments(kind, lengths, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("linear", [fused.onednn, torch.nn.functional.linear])
+def test_a_micro_batch_may_be_empty(linear):
+    """The last step of a run has some where its rows don't fill it; then the head, too, is called without rows."""
+    model = make("llama")
+    model = get_peft_model(model, LoraConfig(target_modules=["q_proj", "lm_head"], r=4))
+    fused.lora(model, linear)
+    nothing = torch.empty(0, dtype=torch.long)
+    logits = model(input_ids=torch.arange(3, 9)[None], logits_to_keep=nothing).logits
+    assert logits.shape == (1, 0, 64)
+    logits.sum().backward()
+    assert all(not p.grad.any() for p in model.parameters() if p.requires_grad)
+
+
 def test_in_bfloat16_the_difference_is_rounding():
     """As near to what float64 gives as the plain model is, over some models."""
     errors = torch.zeros(2)

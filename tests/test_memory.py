@@ -56,14 +56,17 @@ ONE = SEVEN * (2 + 2 + 4 + 8)
         ),
         # Which of them are trained is not known: the weights alone are certain.
         ("full", 1, {"method": {"freeze": ["lm_head"]}}, SEVEN * 2),
-        # 28 blocks with 1,441,792 at rank 16: (2 (3584 + 3584) + 2 (3584 + 512) + 3 (3584 + 18944)) 16.
-        ("lora", 1, {}, SEVEN * 2 + 28 * 1_441_792 * 16),
+        # 28 blocks with 1,441,792 at rank 16: (2 (3584 + 3584) + 2 (3584 + 512) + 3 (3584 + 18944)) 16. Their
+        # gradients are summed in float32.
+        ("lora", 1, {}, SEVEN * 2 + 28 * 1_441_792 * (2 + 4 + 4 + 8)),
+        ("lora", 1, {"train": {"grad_accum_dtype": "model"}}, SEVEN * 2 + 28 * 1_441_792 * 16),
+        ("full", 4, {"train": {"grad_accum_dtype": "float32"}}, SEVEN * (2 + 16 / 4)),
         # Its layers, but not embedding, head, norms and biases, have 4 bits: 28 x 233,046,016.
         (
             "qlora",
             1,
             {},
-            28 * 233_046_016 / 2 + (SEVEN - 28 * 233_046_016) * 2 + 28 * 1_441_792 * 16,
+            28 * 233_046_016 / 2 + (SEVEN - 28 * 233_046_016) * 2 + 28 * 1_441_792 * 18,
         ),
     ],
 )
@@ -80,7 +83,8 @@ def test_what_lies_on_a_device_for_certain(folder, kind, devices, more, expected
         ("llama-2-7b", "qlora", "RTX2080Ti-11G", 1, {}),
         ("llama-3.1-8b-instruct", "lora", "RTX4090-24G", 1, {}),
         ("llama-3.1-70b-instruct", "qlora", "A100-80G", 1, {}),
-        ("mixtral-8x7b-instruct-v0.1", "qlora", "A100-40G", 1, {}),
+        ("mixtral-8x7b-instruct-v0.1", "qlora", "H200-141G", 1, {}),
+        ("mixtral-8x7b-instruct-v0.1", "qlora", "A100-40G", 4, {"parallel": {"zero_stage": 3}}),
         ("qwen2.5-32b-instruct", "qlora", "RTX4090-24G", 1, {}),
         ("qwen2.5-7b-instruct", "full", "A100-80G", 4, {"parallel": {"zero_stage": 3}}),
         ("qwen2.5-72b-instruct", "full", "H100-80G", 16, {"parallel": {"zero_stage": 3}}),
@@ -107,6 +111,36 @@ def test_what_can_not_fit_is_told(folder, base, kind, accelerator, devices) -> N
     assert warned(result)
     (warning,) = (w for w in result.warnings if w.code == "will-not-fit")
     assert "zero_stage = 3" in "".join(warning.hints)
+
+
+@pytest.mark.parametrize("base", ["mixtral-8x7b-instruct-v0.1", "deepseek-v2-lite-chat"])
+def test_experts_stay_in_16_bits(folder, base) -> None:
+    """bitsandbytes quantizes linear layers, and transformers 5 has the experts of a layer as one weight."""
+    result = compiled(folder, base, "qlora", "RTX4090-24G")
+    (warning,) = (w for w in result.warnings if w.code == "will-not-fit")
+    experts = find_model(base).architecture.experts
+    assert load_of(result.plan, result.facts.architecture).total() > 2 * experts
+    assert f"the experts are none: {2 * experts / GIB:.1f} GiB" in str(warning)
+    result = compiled(folder, base, "lora", "RTX4090-24G")
+    (warning,) = (w for w in result.warnings if w.code == "will-not-fit")
+    assert "qlora" not in "".join(warning.hints)
+
+
+@pytest.mark.parametrize(
+    "base, devices, way",
+    [
+        ("llama-3.2-3b-instruct", 1, 'set optimizer = "adamw_8bit" in [optim]: 29.9 GiB'),
+        (
+            "qwen2.5-7b-instruct",
+            2,
+            'set zero_stage = 3 in [parallel] and optimizer = "adamw_8bit" in [optim]: 35.5 GiB',
+        ),
+    ],
+)
+def test_an_optimizer_in_8_bits_is_offered_where_it_helps(folder, base, devices, way) -> None:
+    result = compiled(folder, base, "full", "A100-40G", devices)
+    (warning,) = (w for w in result.warnings if w.code == "will-not-fit")
+    assert any(way in hint for hint in warning.hints), warning.hints
 
 
 def test_where_the_parameters_are_not_known_nothing_is_said(folder) -> None:

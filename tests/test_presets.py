@@ -108,12 +108,19 @@ def test_parameters_add_up() -> None:
     """Embeddings and linear layers are all but the norms and biases: within 0.2 percent."""
     for name, preset in PRESETS.items():
         known = preset.architecture
-        if not known.linears or "experts" in str(known.modules):
+        if not known.linears:
             continue
         blocks = sum(inputs * outputs for inputs, outputs in known.linears.values())
         embeddings = known.vocab_size * known.hidden_size * (1 if known.tied else 2)
-        total = embeddings + known.num_layers * blocks
+        total = embeddings + known.num_layers * blocks + (known.experts or 0)
         assert total == pytest.approx(known.parameters, rel=2e-3), name
+
+
+def test_a_mixture_says_how_much_its_experts_are() -> None:
+    for name, preset in PRESETS.items():
+        known = preset.architecture
+        mixture = any(module.endswith(".experts") for module in known.modules)
+        assert mixture == bool(known.experts), name
 
 
 def test_each_compiles(folder) -> None:

@@ -167,12 +167,13 @@ def test_another_number_of_processes_goes_on(compiled, method, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["0", "1"])
-def test_resume_is_exact_in_bfloat16(compiled, stage):
-    """Float32 masters go on, too; at stage 0 DeepSpeed begins with a step of its own."""
+@pytest.mark.parametrize("method, stage", [("full", "0"), ("full", "1"), ("lora", "1")])
+def test_resume_is_exact_in_bfloat16(compiled, method, stage):
+    """Float32 masters go on, too; at stage 0 DeepSpeed begins with a step of its own, and at stage 1 it has another
+    optimizer for gradients that are summed in float32, as those of adapters are."""
     keys = {"model.dtype": '"bfloat16"', "parallel.zero_stage": stage, "train.save_every": "3"}
     keys["optim.learning_rate"] = "1e-3"
-    whole, part = (compiled(name, **METHODS["full"], **keys) for name in ("whole", "part"))
+    whole, part = (compiled(name, **METHODS[method], **keys) for name in ("whole", "part"))
     whole.launch()
     shutil.copytree(whole.folder / "checkpoints", part.folder / "checkpoints")
     part.launch("--resume", "step-000003")

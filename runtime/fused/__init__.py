@@ -29,8 +29,11 @@ _targets: torch.Tensor | None = None
 def onednn(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x W' + bias, without a gradient, in float32 on a CPU, where torch's own `linear` asks MKL.
 
-    oneDNN, which torch takes for bfloat16 anyway, was a seventh faster on an AMD processor.
+    oneDNN, which torch takes for bfloat16 anyway, was a seventh faster on an AMD processor. It has no product
+    without rows, which a micro-batch behind the last row of a run has.
     """
+    if not x.numel():
+        return functional.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
@@ -201,7 +204,7 @@ def _adapted_linear(module: Any, linear: Product) -> Any:
         flat = x.reshape(-1, x.shape[-1])
         parts = (base.weight, base.bias, *_adapter(module))
         output: Any = LoraLinear.apply(flat, *parts, rate, linear)
-        return output.view(*x.shape[:-1], -1)
+        return output.view(*x.shape[:-1], output.shape[-1])  # there may be no rows
 
     return forward
 
