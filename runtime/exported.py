@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from .data.places import CALLING, PLAIN, SYSTEM, TOOL
 from .data.tokens import chat_samples, end_of_answer
 from .errors import RunError
 from .rows import Conversation, Message
@@ -18,29 +19,8 @@ def _answer(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-SYSTEM: Message = {"role": "system", "content": "Be brief. 请简短。"}
-PLAIN = [_user("What is 2 + 2?"), _answer("4")]
 HARD = [_user("  é 🙂\n\n"), _answer(" ü 你好 \n"), _user(""), _answer("")]
 LONG = [message for i in range(20) for message in (_user(f"no. {i}"), _answer("yes " * i))]
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds two numbers.",
-        "parameters": {"type": "object", "properties": {"a": {"type": "number"}}},
-    },
-}
-CALL = {
-    "id": "a1b2c3d4e",
-    "type": "function",
-    "function": {"name": "add", "arguments": {"a": 2, "b": 2}},
-}
-CALLING: list[Message] = [
-    _user("What is 2 + 2?"),
-    {"role": "assistant", "content": "", "tool_calls": [CALL]},
-    {"role": "tool", "tool_call_id": "a1b2c3d4e", "name": "add", "content": "4"},
-    _answer("It is 4."),
-]
 UNFIT = ("template-refused", "template-without-tools", "no-end-token")
 # What a template must get right; one that can't take a system text or tools is asked without.
 GOLDEN = [
