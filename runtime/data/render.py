@@ -149,16 +149,6 @@ class Renderer:
 
     def _marked(self, conversation: Conversation, row: str) -> tuple[str, list[Span], list[Border]]:
         text, spans, borders = self._render(conversation, row, prompt=None)
-        last = len(conversation.messages) - 1
-        of_last = conversation.messages[last]["role"] == "assistant" and borders[-1] is None
-        if of_last and self._prompt(conversation, last) is not None:
-            raise RunError(
-                "template-not-a-prefix",
-                "the chat template begins a prompt for an answer (add_generation_prompt) in another way "
-                "than it begins the answer itself, so the model would be asked what it was not taught",
-                "let both begin alike in the template, or name one that ftc ships in model.chat_template",
-                where=row,
-            )
         starts = [
             _behind_header(text, span, [b for b in borders if b is not None], row) for span in spans
         ]
@@ -187,7 +177,7 @@ class Renderer:
                 replace(conversation, messages=conversation.messages[:end])
                 for end in (number, number + 1)
             )
-            if not _asked(before) and self._prompt(conversation, number) is None:
+            if not _asked(before.messages) and self._prompt(conversation, number) is None:
                 answers.append((0, 0))  # a greeting, before which this template begins no answer
                 borders.append(None)
                 continue
@@ -228,8 +218,22 @@ class Renderer:
         return start + len(bare) if bare.endswith(self.ends) else end
 
 
-def _asked(conversation: Conversation) -> bool:
-    return any(message["role"] != "system" for message in conversation.messages)
+def _asked(messages: list[Message]) -> bool:
+    return any(message["role"] != "system" for message in messages)
+
+
+def check_last(rendered: Rendered, conversation: Conversation, row: str) -> None:
+    """Raises RunError if the answer at the end is not what follows its prompt."""
+    *before, last = conversation.messages
+    asked = last["role"] == "assistant" and _asked(before)
+    if asked and rendered.learnt[-1] and rendered.borders[-1] is None:
+        raise RunError(
+            "template-not-a-prefix",
+            "the chat template begins a prompt for an answer (add_generation_prompt) in another way "
+            "than it begins the answer itself, so the model would be asked what it was not taught",
+            "let both begin alike in the template, or name one that ftc ships in model.chat_template",
+            where=row,
+        )
 
 
 def _behind_header(text: str, span: Span, borders: list[int], row: str) -> int:

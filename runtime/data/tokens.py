@@ -19,7 +19,7 @@ from ..errors import RunError
 from ..rows import Conversation
 from . import apart
 from .apart import encode
-from .render import Rendered, Renderer, Span
+from .render import Rendered, Renderer, Span, check_last
 from .words import Words, words
 
 
@@ -74,7 +74,10 @@ def chat_samples(
             "masks need a tokenizer that knows where in the text a token stands (tokenizer.json)",
             "use a revision of the model that ships tokenizer.json",
         )
-    samples = _chunk(tokenizer, conversations, rows, loss_on, dropped_above)
+    rendered = list(map(Renderer(tokenizer), conversations, rows))
+    for one, conversation, row in zip(rendered, conversations, rows, strict=True):
+        check_last(one, conversation, row)
+    samples = _chunk(tokenizer, conversations, rendered, rows, loss_on, dropped_above)
     if samples:
         end_of_answer(tokenizer)
     return samples
@@ -98,7 +101,7 @@ def text_samples(
     _check_characters(texts, rows)
     known = words(tokenizer)
     none = [[]] * len(texts)
-    quick = known.samples(texts, none, none) if known else [None] * len(texts)
+    quick = known.samples(texts, none) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
     encodings = iter(encode(tokenizer, left, special=True))
     samples = []
@@ -150,12 +153,13 @@ def _end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> End:
     answers = ("a", "5 b")
     turns = [[("user", "x"), ("assistant", answer)] for answer in answers]
     probes = [Conversation([{"role": r, "content": c} for r, c in turn]) for turn in turns]
-    one, two = _chunk(tokenizer, probes, ["the template's probe"] * 2, "assistant")
+    rows = ["the template's probe"] * 2
+    rendered = list(map(Renderer(tokenizer), probes, rows))
+    one, two = _chunk(tokenizer, probes, rendered, rows, "assistant")
     last = [sample.ids[sample.loss][-1:].tolist() for sample in (one, two)]
     own = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
     if last[0] != last[1] or not last[0] or last[0][0] not in own:
-        rendered = Renderer(tokenizer)(probes[0], "")
-        found = rendered.text[slice(*rendered.answers[-1])].removeprefix("a")
+        found = rendered[0].text[slice(*rendered[0].answers[-1])].removeprefix("a")
         spelt = f"with {found!r}, which is no token of this tokenizer" if found else "with no token"
         raise RunError(
             "no-end-token",
@@ -169,11 +173,11 @@ def _end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> End:
 def _chunk(
     tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[Conversation],
+    rendered: Sequence[Rendered],
     rows: Sequence[str],
     loss_on: str,
     dropped_above: int | None = None,
 ) -> list[Sample]:
-    rendered = list(map(Renderer(tokenizer), conversations, rows))
     texts, everything = [one.text for one in rendered], loss_on == "all"
     _check_characters(texts, rows)
     learnt = [_learnt(one, loss_on) for one in rendered]
@@ -207,7 +211,7 @@ def _tokenized(
     cuts: list[list[int]] = [[]] * len(texts)
     if known:
         cuts = [known.joined(text, each) for text, each in zip(texts, borders, strict=True)]
-        quick = known.samples(texts, stretches, cuts)
+        quick = known.samples(texts, stretches, *([cuts] if any(cuts) else []))
     left = [number for number, found in enumerate(quick) if found is None]
     slow = apart.encoded(tokenizer, [texts[n] for n in left], [borders[n] for n in left])
     samples = []

@@ -182,14 +182,15 @@ class Words:
         self,
         texts: Sequence[str],
         stretches: Sequence[Sequence[tuple[int, int]]],
-        cuts: Sequence[Sequence[int]],
+        cuts: Sequence[Sequence[int]] | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """For each text its ids and which of them lie in its stretches of characters: (n,) bool.
 
         A token across a stretch's border lies outside; none lies across a place in `cuts`. None where only
         the tokenizer knows: it may leave spaces at a token's ends out of account.
         """
-        packed = [self.encode(text, at) or b"" for text, at in zip(texts, cuts, strict=True)]
+        apart = cuts or [[]] * len(texts)
+        packed = [self.encode(text, at) or b"" for text, at in zip(texts, apart, strict=True)]
         ids = np.frombuffer(b"".join(packed), np.int32)
         if not len(ids):
             return [None] * len(texts)
