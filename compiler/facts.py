@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, TemplateSyntaxError
+from jinja2 import TemplateSyntaxError
 
+from .chat_clock import parse
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at, guess
 from .keys import Refused
@@ -295,17 +296,13 @@ def _own_template(folder: Path, document: Document) -> str | None:
     return None
 
 
-# transformers knows this tag, Jinja does not.
-MARKS = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
-
-
 def _read(file: Path, document: Document) -> str:
     """The text of a chat template, which must be Jinja."""
     line, message, text = 1, "the chat template is not UTF-8", ""
     hints = ["save the file as UTF-8"]
     try:
         text = file.read_text("utf-8")
-        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(MARKS.sub("", text))
+        parse(text)
         return text
     except UnicodeDecodeError:
         pass
