@@ -1,5 +1,7 @@
 """The tokenizer of an exported model: a server must see the ids that were trained."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,33 +62,52 @@ def stops(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> list[in
 def prove(trained: PreTrainedTokenizerBase, folder: Path, trust_remote_code: bool) -> int:
     """Compares training's ids with those by the tokenizer in `folder`, in both ways that servers go.
 
-    Returns the number of conversations that the template can render. Raises RunError where ids differ.
+    What a server sends, the prompt before each answer, must be what training has before it. Returns the number
+    of conversations that the template can render. Raises RunError where ids differ.
     """
     exported = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     seen = 0
     for conversation in GOLDEN:
         try:
-            (sample,) = chat_samples(
-                trained, [conversation], ["the export's own check"], "assistant"
-            )
+            for prompt, ids in _prompts(trained, conversation):
+                _compare(exported, prompt, ids, folder)
         except RunError as error:
             if error.code not in UNFIT:
                 raise
             continue
-        messages, tools = conversation.messages, conversation.tools
-        whole = exported.apply_chat_template(messages, tools=tools, return_dict=False)
-        text = exported.apply_chat_template(messages, tools=tools, tokenize=False)
-        for way, ids in (
-            ("apply_chat_template", whole),
-            ("the rendered text, as lmdeploy tokenizes it,", exported.encode(text)),
-        ):
-            if ids != sample.ids.tolist():
-                raise RunError(
-                    "other-tokens",
-                    f"the exported tokenizer gives other ids than training did: {way} "
-                    f"starts {ids[:6]}, training {sample.ids[:6].tolist()}",
-                    "nothing was exported; please report this with the run's ftc.lock",
-                    where=str(folder),
-                )
         seen += 1
     return seen
+
+
+def _prompts(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation
+) -> Iterator[tuple[Conversation, list[int]]]:
+    """What comes before each answer of a conversation, with its ids in training."""
+    messages = conversation.messages
+    for number, message in enumerate(messages):
+        if message["role"] == "assistant":
+            one = replace(conversation, messages=messages[: number + 1])
+            where = ["the export's own check"]
+            (sample,) = chat_samples(tokenizer, [one], where, "last_assistant")
+            ids = sample.ids[: int(sample.loss.argmax())].tolist()
+            yield replace(one, messages=messages[:number]), ids
+
+
+def _compare(
+    exported: PreTrainedTokenizerBase, prompt: Conversation, ids: list[int], folder: Path
+) -> None:
+    how: dict[str, Any] = {"tools": prompt.tools, "add_generation_prompt": True}
+    found = exported.apply_chat_template(prompt.messages, return_dict=False, **how)
+    text = exported.apply_chat_template(prompt.messages, tokenize=False, **how)
+    for way, theirs in (
+        ("apply_chat_template", found),
+        ("the rendered text, as lmdeploy tokenizes it,", exported.encode(text)),
+    ):
+        if theirs != ids[: len(theirs)] or not theirs:
+            raise RunError(
+                "other-tokens",
+                f"the exported tokenizer gives other ids than training did: {way} "
+                f"ends {theirs[-6:]}, training {ids[: len(theirs)][-6:]}",
+                "nothing was exported; please report this with the run's ftc.lock",
+                where=str(folder),
+            )
