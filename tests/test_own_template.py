@@ -28,7 +28,7 @@ def base(tiny_model, folder):
         config["chat_template"] = templates
         (copy / "tokenizer_config.json").write_text(json.dumps(config))
         spec = folder / "spec.toml"
-        spec.write_text(toml(merged(BASE, {"model": {"base": "base"}})))
+        spec.write_text(toml(merged(BASE, {"model": {"base": "base", "max_seq_length": 64}})))
         return spec
 
     return make

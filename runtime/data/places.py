@@ -46,7 +46,9 @@ def fields(conversation: Conversation) -> list[str]:
     found = dict.fromkeys(["tools"] if conversation.tools else [])
     for number, message in enumerate(conversation.messages):
         role = message["role"]
-        if role == "tool":
+        if role in ("user", "assistant"):
+            pass
+        elif role == "tool":
             found["tool messages"] = None
         elif role == "system":
             found["later system messages" if number else "system messages"] = None

@@ -149,6 +149,8 @@ class Renderer:
 
     def _marked(self, conversation: Conversation, row: str) -> tuple[str, list[Span], list[Border]]:
         text, spans, borders = self._render(conversation, row, prompt=None)
+        if [start for start, _ in spans] == borders:
+            return text, [(s, self._trim(text, s, end)) for s, end in spans], borders
         starts = [
             _behind_header(text, span, [b for b in borders if b is not None], row) for span in spans
         ]

@@ -264,6 +264,9 @@ def _check_bos(
 def _learnt(rendered: Rendered, loss_on: str) -> tuple[list[Span], list[int]]:
     """The stretches that carry loss (if all does, those that carry none), and where the prompts end of the
     answers that are learnt."""
+    starts = [start for start, _ in rendered.answers]
+    if loss_on == "assistant" and starts == rendered.borders and all(rendered.learnt):
+        return rendered.answers, [start for start, end in rendered.answers if start < end]
     pairs = list(zip(rendered.answers, rendered.learnt, strict=True))
     pairs = pairs[-1:] if loss_on == "last_assistant" else pairs
     spans = [span for span, learnt in pairs if learnt == (loss_on != "all")]

@@ -21,11 +21,12 @@ import regex
 from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-FEW = 8
+FEW, REACH = 8, 4  # headers; characters that a contraction ("'ll") and a look ahead take
 MOST, LONGEST = 300_000, 48  # pieces in memory at a time, each of at most so many characters
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # With each digit as a text of its own (SmolLM2): spaces before one end a text, too.
-DIGITS = GPT2.replace(r" ?\p{N}+", r"\p{N}").replace(r"(?!\S)", r"(?!(?!\p{N})\S)")
+NO_DIGIT = r"(?!(?!\p{N})\S)"
+DIGITS = GPT2.replace(r" ?\p{N}+", r"\p{N}").replace(r"(?!\S)", NO_DIGIT)
 AT_SPACES = re.compile(r" (?<=\S )(?=\S)")
 SAMPLES = ["".join(some) for some in product("aS1!'\n\t ", repeat=2)]
 PROBE = "I'LL say it's  12345 times,\n\n  é ü (你好, 안녕) — don't!?\t\tEnd.\r\n x_y = 3.14;   "
@@ -46,7 +47,9 @@ class Words:
         self.bpe, self.alphabet = backend.model, bytes_to_unicode()
         self.words, self.pieces = _Table(self._word), _Table(self._piece)
         self.spaced = _Table(self._behind_a_space)
-        self.borders: dict[tuple[str, str], bool] = {}
+        # Whether a word ends at a border: told by what stands before it and close behind.
+        self.parted: dict[tuple[str, str], bool] = {}
+        self.near = not re.search(r"\(\?[=!]", pattern.replace(r"(?!\S)", "").replace(NO_DIGIT, ""))
         self.tails: dict[
             str, str
         ] = {}  # an added token and what follows it up to a border -> the latter
@@ -96,21 +99,19 @@ class Words:
         tail = next((t for full, t in self.tails.items() if text.endswith(full, 0, border)), None)
         if tail is None:
             tail = self._tail(text, border)
-        head = text[border : border + LONGEST]
-        end = head.find(" ", 1)
-        if end < 1 or head[end - 1].isspace() or head[end + 1 : end + 2].isspace():
-            end = len(head) if not head.isspace() else len(text)
-            head = text[border : border + end]
-        else:
-            head = head[:end]
-        found = self.borders.get((tail, head))
-        if found is None:
-            whole, before = self.encode(tail + head), self.encode(tail)
-            found = whole is None or before is None or not whole.startswith(before)
-            if len(self.borders) >= MOST:
-                self.borders.clear()
-            self.borders[tail, head] = found
-        return found
+        near = text[border : border + REACH]
+        parted = self.parted.get((tail, near))
+        if parted is None:
+            alone = self.split(tail)
+            parted = self.near and not near.isspace()
+            parted = parted and self.split(tail + near)[: len(alone)] == alone
+            if len(self.parted) >= MOST:
+                self.parted.clear()
+            self.parted[tail, near] = parted
+        if parted:
+            return False
+        whole, before = self.encode(text), self.encode(text[:border])
+        return whole is None or before is None or not whole.startswith(before)
 
     def _tail(self, text: str, border: int) -> str:
         """What of the text before a border has a say in where it is split: behind an added token, or a space
