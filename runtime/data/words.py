@@ -103,14 +103,15 @@ class Words:
         parted = self.parted.get((tail, near))
         if parted is None:
             alone = self.split(tail)
-            parted = self.near and not near.isspace()
+            parted = self.near and not near[:1].isspace()
             parted = parted and self.split(tail + near)[: len(alone)] == alone
             if len(self.parted) >= MOST:
                 self.parted.clear()
             self.parted[tail, near] = parted
         if parted:
             return False
-        whole, before = self.encode(text), self.encode(text[:border])
+        behind = self.special.split(text[border:], maxsplit=1)[0]
+        whole, before = self.encode(tail + behind), self.encode(tail)
         return whole is None or before is None or not whole.startswith(before)
 
     def _tail(self, text: str, border: int) -> str:
