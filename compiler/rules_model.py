@@ -107,7 +107,8 @@ def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
         datetime.fromisoformat(spec.model.date)
     except ValueError:
         message = f"there is no day {spec.model.date}"
-        yield at(document, path, "bad-form", message, on="value")
+        hint = "write a day of the calendar"
+        yield at(document, path, "bad-form", message, on="value", hints=[hint])
         return
     if facts.template is None or asks(facts.template) == given:
         return
