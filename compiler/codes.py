@@ -59,6 +59,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "unknown-chat-template": "The chat template is none of those that ftc ships, and no file.",
         "no-chat-template": "The model's own chat template can't be known without asking the Hub, and "
         "the spec names no other.",
+        "asks-the-day": "The chat template puts today's date into each prompt, and the spec sets none. Every "
+        "render gets the same one, which is in the past. A warning: the spec compiles.",
         "bad-chat-template": "The file of the chat template is not UTF-8, or not Jinja.",
     },
     "The data": {
@@ -153,6 +155,8 @@ RUN: dict[str, str] = {
     "logits-differ": "The model does not answer as it did when it was saved, so it is neither exported nor "
     "trained further.",
     "warmup-too-long": "The run has fewer steps than its learning rate takes to warm up.",
+    "other-samples": "The rows become other tokens, or others of them are held out, than when the "
+    "checkpoint was saved: going on would train on another set, or validate on what was trained on.",
     "short-step": "Going on from a run's short last step would leave rows out of a longer one.",
     "missing-file": "A file that the run was compiled with is gone, or may not be read.",
     "changed-file": "A data file changed while it was read.",

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, TemplateSyntaxError
-
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at, guess
 from .keys import Refused
@@ -24,20 +22,17 @@ from .load import Document
 from .presets import (
     Architecture,
     ModelPreset,
-    chat_templates,
     find_model,
     model_families,
     model_presets,
     modules_of,
-    shipped_templates,
 )
 from .spec import Spec
 from .spec_data import Source
+from .template_facts import BASE, Unknown, chat_template
 from .tree import is_array, is_table
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
-
-BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
 class LocalModel(NamedTuple):
@@ -87,13 +82,6 @@ class Facts(NamedTuple):
 CopyKey = tuple[str, int, str]  # as in ("train", 0, "source")
 
 
-class Unknown(Exception):
-    """Something that the spec names can't be used; carries the diagnostic."""
-
-    def __init__(self, diagnostic: Diagnostic) -> None:
-        self.diagnostic = diagnostic
-
-
 def gather(spec: Spec, document: Document) -> Facts:
     """Looks up all that `spec` refers to; relative paths are relative to the spec's folder."""
     problems: list[Diagnostic] = []
@@ -109,7 +97,7 @@ def gather(spec: Spec, document: Document) -> Facts:
     with suppress(Refused):
         try:
             if base_known or spec.model.chat_template != "model":
-                name, template = _template(spec, document, preset, local)
+                name, template = chat_template(spec, document, preset, local and local.path)
         except Unknown as problem:
             problems.append(problem.diagnostic)
     files: dict[tuple[str, int], DataFile] = {}
@@ -232,105 +220,3 @@ def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
                 made = f"python -m ftc.runtime.models {shlex.quote(base)} {shlex.quote(folder)}"
                 hints = [f"make one of it, in float32: {made}", f'then set base to "{folder}"']
     return at(document, BASE, "unknown-model", message, on="value", hints=hints)
-
-
-def _template(
-    spec: Spec, document: Document, preset: ModelPreset | None, local: LocalModel | None
-) -> tuple[str, str]:
-    """The chat template's name and text."""
-    wanted, shipped = spec.model.chat_template, chat_templates()
-    if wanted == "model" and preset and preset.chat_template:
-        wanted = preset.chat_template
-    elif wanted == "model":
-        own = _own_template(local.path, document) if local else None
-        if own is not None:
-            return "model", own
-        raise Unknown(_no_template(spec.model.base, document))
-    if wanted in shipped:
-        return wanted, shipped[wanted].read_text("utf-8")
-    file = Path(document.path).parent / wanted
-    with suppress(OSError):  # a name that is too long
-        if file.is_file():
-            return wanted, _read(file, document)
-    raise Unknown(
-        at(
-            document,
-            TEMPLATE,
-            "unknown-chat-template",
-            f'ftc ships no chat template "{wanted}", and there is no such file',
-            on="value",
-            hints=_like(wanted)
-            or ["name one that ftc ships, or a .jinja file", *shipped_templates()],
-        )
-    )
-
-
-def _like(wanted: str) -> list[str]:
-    """Hints at the templates that a name may mean: XTuner's name of it, another spelling."""
-    if f"xtuner/{wanted}" in chat_templates():
-        return [f'XTuner\'s template of this name is "xtuner/{wanted}"']
-    return guess(wanted, chat_templates())
-
-
-def _no_template(base: str, document: Document) -> Diagnostic:
-    set_here = document.key(TEMPLATE) is not None
-    return at(
-        document,
-        TEMPLATE if set_here else BASE,
-        "no-chat-template",
-        f"ftc does not know the chat template of {base}",
-        on="value",
-        why="the run carries it: training, chat and server all use the same",
-        hints=[
-            "set model.chat_template to one that ftc ships, or to the path of a .jinja file",
-            *shipped_templates(),
-        ],
-    )
-
-
-def _own_template(folder: Path, document: Document) -> str | None:
-    """The chat template in a model folder: chat_template.jinja, or in tokenizer_config.json."""
-    if (folder / "chat_template.jinja").is_file():
-        return _read(folder / "chat_template.jinja", document)
-    with suppress(OSError, ValueError, RecursionError):
-        config: Any = json.loads((folder / "tokenizer_config.json").read_bytes())
-        found = config.get("chat_template") if is_table(config) else None
-        return found if isinstance(found, str) else None
-    return None
-
-
-# transformers knows this tag, Jinja does not.
-MARKS = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
-
-
-def _read(file: Path, document: Document) -> str:
-    """The text of a chat template, which must be Jinja."""
-    line, message, text = 1, "the chat template is not UTF-8", ""
-    hints = ["save the file as UTF-8"]
-    try:
-        text = file.read_text("utf-8")
-        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(MARKS.sub("", text))
-        return text
-    except UnicodeDecodeError:
-        pass
-    except TemplateSyntaxError as error:
-        line, message = error.lineno, f"the chat template is not Jinja: {error.message}"
-        hints = ["mend it, or use one that ftc ships", *shipped_templates()]
-    lines = text.splitlines()
-    source = lines[line - 1] if line <= len(lines) else None
-    named = document.locate(TEMPLATE)
-    where = f"{document.where(named)} names this file"
-    end = len(source) + 1 if source else 2
-    raise Unknown(
-        Diagnostic(
-            "bad-chat-template",
-            message,
-            str(file),
-            line,
-            1,
-            end,
-            source=source,
-            notes=(where,),
-            hints=tuple(hints),
-        )
-    )

@@ -13,7 +13,7 @@ from . import messages
 from .diagnostics import nearest
 from .messages import kind
 from .presets import resource
-from .tree import is_array
+from .tree import is_array, is_table
 from .unusable import Unusable
 
 Row = dict[str, Any]
@@ -89,9 +89,21 @@ def misfit(name: str, row: Row) -> str:
         value, like = row[column], format.example[column]
         if type(value) is not type(like):
             return f"`{column}` must be {kind(like)}; it is {kind(value)}"
-        if format.roles and (problem := messages.misfit(column, value, like[0], format.roles)):
+        if not format.roles:
+            continue
+        name = _as_the_other(name, value)
+        like, roles = next(iter(FORMATS[name].example.values()))[0], FORMATS[name].roles
+        if problem := messages.misfit(column, value, like, roles):
             return problem
     return ""
+
+
+def _as_the_other(name: str, items: Sequence[Any]) -> str:
+    """The runtime reads messages of OpenAI's form under sharegpt's name, and the other way round."""
+    first = items[0] if items and is_table(items[0]) else {}
+    if name == "sharegpt" and "role" in first and "from" not in first:
+        return "messages"
+    return "sharegpt" if name == "messages" and "from" in first and "role" not in first else name
 
 
 def guesses(name: str, row: Row) -> list[str]:

@@ -82,6 +82,7 @@ MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$"
 NITER = r"^pissa_niter_[1-9][0-9]{0,2}$"
 PATTERN = r"^[A-Za-z_*?\[][A-Za-z0-9_.*?!\[\]-]*$"
 HOST = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]*$"
+DAY = r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FORMS = {
     LINE: "a text on one line, of visible characters",
@@ -91,6 +92,7 @@ FORMS = {
     NITER: '"pissa_niter_N" with a number N',
     PATTERN: 'a module or parameter, perhaps with `*`, such as "model.layers.0.*"',
     HOST: 'a host name or an address, such as "127.0.0.1"',
+    DAY: 'a day as "2026-01-31"',
     VARIABLE: 'the name of an environment variable, such as "API_KEY"',
 }
 
@@ -104,4 +106,5 @@ def _whole(value: Any) -> Any:
 
 Whole = BeforeValidator(_whole)
 Text = Annotated[str, Field(min_length=1)]
+Date = Annotated[str, Field(pattern=DAY)]
 Line = Annotated[str, Field(pattern=LINE)]  # ends up in paths and in shell scripts

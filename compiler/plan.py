@@ -46,8 +46,9 @@ class ModelPlan(NamedTuple):
     """Exactly one of `package`, `hub_id`, `folder` is set.
 
     `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
-    the base has, with `max_position` as the longest context then. `fused`: functions of
-    `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are taken for.
+    the base has, with `max_position` as the longest context then. `date`: set where the chat template asks
+    for one. `fused`: functions of `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are
+    taken for.
     """
 
     base: Value[str]
@@ -58,6 +59,7 @@ class ModelPlan(NamedTuple):
     dtype: Value[str]
     attention: Value[str]
     chat_template: Value[str]
+    date: Value[str] | None
     max_seq_length: Value[int]
     rope_scaling: Value[dict[str, Any]] | None
     max_position: Value[int] | None

@@ -56,6 +56,7 @@ def numbers(plan: Plan) -> list[dict[str, str]]:
         ("dtype", plan.model.dtype),
         ("attention", plan.model.attention),
         ("chat template", plan.model.chat_template),
+        ("date in the chat template", plan.model.date),
         ("longest sequence", plan.model.max_seq_length),
         ("sequences a step", plan.batch.global_batch_size),
         ("processes", plan.batch.world_size),

@@ -6,6 +6,7 @@ Pure: no I/O, no clock. The tables stand in resolve_model, resolve_data, resolve
 from __future__ import annotations
 
 from . import plan as p
+from .chat_clock import fixed
 from .resolve_data import data_plan
 from .resolve_model import method_plan, model_plan
 from .resolve_train import batch_plan, hardware_plan, optim_plan, parallel_plan, train_plan
@@ -41,6 +42,6 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
         export=export_plan(take, model.dtype.value, method),
         chat=chat_plan(spec, take),
         deploy=deploy_plan(spec, facts, take, model),
-        template=facts.template or "",
+        template=fixed(facts.template or "", spec.model.date),
     )
     return plan._replace(summary=derived(summary(plan, facts), "the plan in words"))

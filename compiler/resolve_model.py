@@ -8,6 +8,7 @@ from typing import Any
 from . import plan as p
 from .accelerators import find_accelerator
 from .architectures import EXPERT_LAYERS, INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
+from .chat_clock import asks
 from .facts import Facts
 from .fusing import fused
 from .plan import Origin, Value
@@ -62,6 +63,7 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         dtype=dtype,
         attention=attention,
         chat_template=template,
+        date=take("model.date") if asks(facts.template or "") else None,
         max_seq_length=take("model.max_seq_length"),
         rope_scaling=rope[0] if rope else None,
         max_position=rope[1] if rope else None,

@@ -57,6 +57,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.length_fits_model,
     rules_model.session_fits_model,
     rules_model.tokens_have_embeddings,
+    rules_model.date_is_told,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,

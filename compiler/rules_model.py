@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from .architectures import ALONE, ENCODERS, ROW_LIMITS, SEQ2SEQ, UNQUANTIZED
+from .chat_clock import DATE, asks
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
 from .fusing import LIGER
@@ -95,6 +97,43 @@ def _texts(spec: Spec, facts: Facts, document: Document) -> Iterator[tuple[str, 
         for number, prompt in enumerate(spec.samples.prompts):
             yield "prompt", ("samples", "prompts", number), prompt
         yield "system message", ("samples", "system"), spec.samples.system or ""
+
+
+def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A template that asks for the day is told one, and no other."""
+    path: KeyPath = ("model", "date")
+    given = document.key(path) is not None
+    try:
+        datetime.fromisoformat(spec.model.date)
+    except ValueError:
+        message = f"there is no day {spec.model.date}"
+        hint = "write a day of the calendar"
+        yield at(document, path, "bad-form", message, on="value", hints=[hint])
+        return
+    if facts.template is None or asks(facts.template) == given:
+        return
+    template = facts.template_name
+    if given:
+        yield at(
+            document,
+            path,
+            "conflict",
+            f"the chat template `{template}` asks for no date",
+            why="so the key has no effect",
+            hints=["remove date"],
+        )
+        return
+    where: KeyPath = ("model", "chat_template")
+    yield at(
+        document,
+        where if document.key(where) else BASE,
+        "asks-the-day",
+        f"the chat template `{template}` asks for today's date; every render is given {DATE}",
+        on="value",
+        why="training, chat and server must see the same tokens, on any day",
+        hints=['set date in [model] to the day that the model should take for today: "YYYY-MM-DD"'],
+        severity="warning",
+    )
 
 
 def rope_is_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

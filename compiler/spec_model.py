@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from .keys import MODULE, NITER, PATTERN, Line, Table, Whole, key, table
+from .chat_clock import DATE
+from .keys import MODULE, NITER, PATTERN, Date, Line, Table, Whole, key, table
 
 
 class RopeScaling(Table, affects="numerics"):
@@ -59,6 +60,11 @@ class Model(Table, affects="numerics"):
     chat_template: Line = key(
         "model",
         help="`model` (the model's own), a template that ftc ships, or a path to a .jinja file.",
+        affects="data",
+    )
+    date: Date = key(
+        DATE,
+        help="What a chat template that asks for today's date is given, in training and wherever it serves.",
         affects="data",
     )
     max_seq_length: int = key(

@@ -22,7 +22,7 @@ import torch
 import xxhash
 
 from . import clock, distributed, lock, shards, stop, validation
-from .data import Stream
+from .data import Stream, sample_set
 from .errors import RunError
 from .stored import DIGESTS, FOLDER, find, newest, shelve, steps
 
@@ -56,6 +56,7 @@ def save(
     more = {
         "step": step,
         "sequences": stream.seen(step),
+        "samples": sample_set.digest(stream.samples),
         "validation_losses": list(validation_losses),
     }
 
@@ -242,7 +243,8 @@ def resume(engine: Any, choice: str | None, stream: Stream) -> tuple[int, list[t
 
     "latest" without any checkpoint starts from the beginning, so that a queue may always pass it.
     Raises RunError for a path that holds no checkpoint, or a damaged one, or one of another run: changed
-    data, or a changed key that makes a new run, or another base, by the logits; and where rows would be left out.
+    data, samples, or a changed key that makes a new run, or another base, by the logits; and where rows would
+    be left out.
     """
     if choice is None or (choice == "latest" and not steps()):
         return 0, []
@@ -262,6 +264,7 @@ def resume(engine: Any, choice: str | None, stream: Stream) -> tuple[int, list[t
             where=lock.LOCK,
         )
     state = json.loads((path / "state.json").read_text("utf-8"))
+    _same_samples(path, state, stream)
     _no_gap(path, state, stream)
     shards.load(engine, path, same_layout=state["layout"] == shards.layout(engine))
     for name, value in state["loss_scale"].items():
@@ -276,6 +279,19 @@ def resume(engine: Any, choice: str | None, stream: Stream) -> tuple[int, list[t
             print("The validation data changed: earlier losses don't count any more.", flush=True)
         losses = []
     return state["step"], losses
+
+
+def _same_samples(path: Path, state: dict[str, Any], stream: Stream) -> None:
+    """Raises RunError if the rows become other samples than they did, or others of them are held out."""
+    then = state.get("samples")
+    if then is not None and then != sample_set.digest(stream.samples):
+        raise RunError(
+            "other-samples",
+            f"the rows become other tokens now, or others of them are held out, than when {path} was saved",
+            "put back the tokenizer, the format and the version of ftc that it was trained with",
+            "or train anew: bash launch.sh --start-over",
+            where=str(path),
+        )
 
 
 def _no_gap(path: Path, state: dict[str, Any], stream: Stream) -> None:

@@ -1,10 +1,13 @@
 """The tokenizer of an exported model: a server must see the ids that were trained."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from .data.places import CALLING, PLAIN, SYSTEM, TOOL
 from .data.tokens import chat_samples, end_of_answer
 from .errors import RunError
 from .rows import Conversation, Message
@@ -18,29 +21,8 @@ def _answer(text: str) -> Message:
     return {"role": "assistant", "content": text}
 
 
-SYSTEM: Message = {"role": "system", "content": "Be brief. 请简短。"}
-PLAIN = [_user("What is 2 + 2?"), _answer("4")]
 HARD = [_user("  é 🙂\n\n"), _answer(" ü 你好 \n"), _user(""), _answer("")]
 LONG = [message for i in range(20) for message in (_user(f"no. {i}"), _answer("yes " * i))]
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds two numbers.",
-        "parameters": {"type": "object", "properties": {"a": {"type": "number"}}},
-    },
-}
-CALL = {
-    "id": "a1b2c3d4e",
-    "type": "function",
-    "function": {"name": "add", "arguments": {"a": 2, "b": 2}},
-}
-CALLING: list[Message] = [
-    _user("What is 2 + 2?"),
-    {"role": "assistant", "content": "", "tool_calls": [CALL]},
-    {"role": "tool", "tool_call_id": "a1b2c3d4e", "name": "add", "content": "4"},
-    _answer("It is 4."),
-]
 UNFIT = ("template-refused", "template-without-tools", "no-end-token")
 # What a template must get right; one that can't take a system text or tools is asked without.
 GOLDEN = [
@@ -80,33 +62,52 @@ def stops(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> list[in
 def prove(trained: PreTrainedTokenizerBase, folder: Path, trust_remote_code: bool) -> int:
     """Compares training's ids with those by the tokenizer in `folder`, in both ways that servers go.
 
-    Returns the number of conversations that the template can render. Raises RunError where ids differ.
+    What a server sends, the prompt before each answer, must be what training has before it. Returns the number
+    of conversations that the template can render. Raises RunError where ids differ.
     """
     exported = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     seen = 0
     for conversation in GOLDEN:
         try:
-            (sample,) = chat_samples(
-                trained, [conversation], ["the export's own check"], "assistant"
-            )
+            for prompt, ids in _prompts(trained, conversation):
+                _compare(exported, prompt, ids, folder)
         except RunError as error:
             if error.code not in UNFIT:
                 raise
             continue
-        messages, tools = conversation.messages, conversation.tools
-        whole = exported.apply_chat_template(messages, tools=tools, return_dict=False)
-        text = exported.apply_chat_template(messages, tools=tools, tokenize=False)
-        for way, ids in (
-            ("apply_chat_template", whole),
-            ("the rendered text, as lmdeploy tokenizes it,", exported.encode(text)),
-        ):
-            if ids != sample.ids.tolist():
-                raise RunError(
-                    "other-tokens",
-                    f"the exported tokenizer gives other ids than training did: {way} "
-                    f"starts {ids[:6]}, training {sample.ids[:6].tolist()}",
-                    "nothing was exported; please report this with the run's ftc.lock",
-                    where=str(folder),
-                )
         seen += 1
     return seen
+
+
+def _prompts(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation
+) -> Iterator[tuple[Conversation, list[int]]]:
+    """What comes before each answer of a conversation, with its ids in training."""
+    messages = conversation.messages
+    for number, message in enumerate(messages):
+        if message["role"] == "assistant":
+            one = replace(conversation, messages=messages[: number + 1])
+            where = ["the export's own check"]
+            (sample,) = chat_samples(tokenizer, [one], where, "last_assistant")
+            ids = sample.ids[: int(sample.loss.argmax())].tolist()
+            yield replace(one, messages=messages[:number]), ids
+
+
+def _compare(
+    exported: PreTrainedTokenizerBase, prompt: Conversation, ids: list[int], folder: Path
+) -> None:
+    how: dict[str, Any] = {"tools": prompt.tools, "add_generation_prompt": True}
+    found = exported.apply_chat_template(prompt.messages, return_dict=False, **how)
+    text = exported.apply_chat_template(prompt.messages, tokenize=False, **how)
+    for way, theirs in (
+        ("apply_chat_template", found),
+        ("the rendered text, as lmdeploy tokenizes it,", exported.encode(text)),
+    ):
+        if theirs != ids[: len(theirs)] or not theirs:
+            raise RunError(
+                "other-tokens",
+                f"the exported tokenizer gives other ids than training did: {way} "
+                f"ends {theirs[-6:]}, training {ids[: len(theirs)][-6:]}",
+                "nothing was exported; please report this with the run's ftc.lock",
+                where=str(folder),
+            )

@@ -1,6 +1,6 @@
 """What a format makes of a row: a conversation, a text, tokens, or a pair of answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Row = dict[str, Any]
@@ -13,10 +13,14 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Conversation:
-    """Chat messages, and the tools (JSON Schema functions) that the assistant may call."""
+    """Chat messages, and the tools (JSON Schema functions) that the assistant may call.
+
+    `chat_template_kwargs`: further variables of the chat template, such as enable_thinking.
+    """
 
     messages: list[Message]
     tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ PATTERN = merged(BASE, {"method": {"rank_pattern": [{"module": "q_proj", "rank":
 LONG = merged(BASE, {"model": {"rope_scaling": {"type": "linear", "factor": 2.0}}})
 YARN = merged(LONG, {"model": {"rope_scaling": {"type": "yarn"}}})
 LLAMA3 = merged(LONG, {"model": {"rope_scaling": {"type": "llama3"}}})
+DATED = merged(BASE, {"model": {"chat_template": "dated.jinja"}})
 ASKS = merged(BASE, {"samples": {"prompts": ["Hi"]}})
 TRACKED = merged(BASE, {"tracking": {"trackers": ["wandb"]}})
 HUB_ROWS = merged(BASE, {"data": {"train": [{"source": "acme/rows", "format": "messages"}]}})
@@ -43,6 +44,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "model.dtype": ("float16", "bfloat16", QLORA),
     "model.attention": ("sdpa", "eager", BASE),
     "model.chat_template": ("chatml", "llama3", BASE),
+    "model.date": ("2026-01-31", "2026-02-28", DATED),
     "model.max_seq_length": (64, 128, BASE),
     "model.rope_scaling.type": ("linear", "yarn", LONG),
     "model.rope_scaling.factor": (2.0, 4.0, LONG),

@@ -174,6 +174,7 @@ def furnish(folder: Path) -> None:
     row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hey"}]}
     (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
     (folder / "held_out.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    (folder / "dated.jinja").write_text("{{ strftime_now('%d %b %Y') }}{{ messages[0].content }}")
     (folder / "more.jsonl").write_text(3 * (json.dumps(row | {"text": "x"}) + "\n"))
     weights = folder / "my weights" / "it's"
     weights.mkdir(parents=True)

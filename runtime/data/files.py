@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import RunError
+from ..formats.values import without_none
 from ..rows import Row
 from .json_text import CHUNK, decode, rows_of_list, without_bom
 
@@ -29,18 +30,6 @@ def read(file: str) -> Iterator[tuple[str, Raw]]:
         yield from READERS[suffixes[-1]](file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(file, error) from None
-
-
-def without_none(value: Any) -> Any:
-    """The value without keys that hold nothing, inside of lists and tables.
-
-    Arrow gives every table of a column the same keys: what one row lacks and another has is None there.
-    """
-    if isinstance(value, dict):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_none(item) for item in value]
-    return value
 
 
 def _open(file: str) -> BinaryIO:

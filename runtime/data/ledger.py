@@ -1,7 +1,7 @@
 """What became of the rows of each source: nothing is left out that is not counted here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ FATES = {
     "truncated": "truncated",
     "without_end": "without an end token",
     "control": "with a control token in a text",
+    "joined": "with an answer whose beginning a server joins with its header in later turns",
 }
 
 
@@ -40,7 +41,8 @@ class Ledger:
     `rows`: read. `dropped`: by reason. `samples`: kept (a long text makes several). `truncated`,
     `duplicates` (the tokens of an earlier sample, here or in a source before) and `without_end` (the
     last token that is learnt does not end the answer) are among the kept; `control` (a text holds that of a
-    control token, such as <|im_end|>, which becomes that token here and at a server) is of all. `tokens` and
+    control token, such as <|im_end|>, which becomes that token here and at a server) is of all. `joined`:
+    see `tokens.chat_samples`. `left_out`: by what the chat template leaves out of them. `tokens` and
     `supervised_tokens` are counted after truncation; a supervised token is one that is predicted.
     """
 
@@ -52,6 +54,8 @@ class Ledger:
     duplicates: int = 0
     without_end: Fate = field(default_factory=Fate)
     control: Fate = field(default_factory=Fate)
+    joined: Fate = field(default_factory=Fate)
+    left_out: dict[str, Fate] = field(default_factory=dict)
     tokens: int = 0
     supervised_tokens: int = 0
     longest: int = 0
@@ -63,10 +67,16 @@ class Ledger:
     def drop(self, reason: str, place: str) -> None:
         self.dropped.setdefault(reason, Fate()).add(1, [place])
 
+    def lacks(self, fields: Iterable[str], place: str) -> None:
+        """Counts a row of which the chat template leaves out some fields."""
+        for name in fields:
+            self.left_out.setdefault(name, Fate()).add(1, [place])
+
     def add(self, more: "Ledger") -> None:
         """Takes in the counts of further rows of the same source."""
-        for reason, fate in more.dropped.items():
-            self.dropped.setdefault(reason, Fate()).add(fate.rows, fate.first)
+        for mine, theirs in ((self.dropped, more.dropped), (self.left_out, more.left_out)):
+            for reason, fate in theirs.items():
+                mine.setdefault(reason, Fate()).add(fate.rows, fate.first)
         for name in FATES:
             fate = getattr(more, name)
             getattr(self, name).add(fate.rows, fate.first)
@@ -76,15 +86,17 @@ class Ledger:
 
     def renamed(self, moved: dict[str, str]) -> "Ledger":
         """The same with places in files that are called otherwise now (old name -> new)."""
-        for fate in (*self.dropped.values(), *(getattr(self, name) for name in FATES)):
+        told = (*self.dropped.values(), *self.left_out.values())
+        for fate in (*told, *(getattr(self, name) for name in FATES)):
             fate.first = [place_now(place, moved) for place in fate.first]
         return self
 
     @classmethod
     def from_json(cls, found: dict) -> "Ledger":
-        dropped = {reason: Fate(**fate) for reason, fate in found["dropped"].items()}
-        fates = {name: Fate(**found[name]) for name in FATES}
-        return cls(**{**found, **fates, "dropped": dropped})
+        fates: dict = {name: Fate(**found[name]) for name in FATES}
+        for name in ("dropped", "left_out"):
+            fates[name] = {reason: Fate(**fate) for reason, fate in found[name].items()}
+        return cls(**{**found, **fates})
 
 
 def write(ledgers: Sequence[Ledger], path: str | Path) -> None:
@@ -112,6 +124,10 @@ def table(ledgers: Sequence[Ledger]) -> str:
     for one in ledgers:
         fates = {f"dropped, {reason}": fate for reason, fate in one.dropped.items()}
         fates |= {said: getattr(one, name) for name, said in FATES.items()}
+        fates |= {
+            f"with {name}, which the chat template leaves out": fate
+            for name, fate in one.left_out.items()
+        }
         for name, fate in fates.items():
             if fate.rows:
                 more = ", ..." if fate.rows > len(fate.first) else ""

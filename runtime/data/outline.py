@@ -18,7 +18,8 @@ from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-Span = tuple[int, int]
+from .jinja import REFUSED
+
 TYPICAL = "some text"  # the stand-in answers as this text would
 PROOFS, EVERY = 3, 64
 
@@ -41,6 +42,10 @@ class _Slot(NamedTuple):
 
 
 START, END = object(), object()  # of what the model learns
+PROMPT, NO_PROMPT = (
+    object(),
+    object(),
+)  # where the prompt ends that the next answer has; it has none
 
 
 class _Text(str):
@@ -83,13 +88,19 @@ def _changes(name: str) -> Callable[..., Any]:
     return change
 
 
+@lru_cache(maxsize=1024)
+def _question(ask: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[str], Any]:
+    """One function for one question: it is asked once of a text."""
+    return lambda text: ask(text, *arguments)
+
+
 def _asks(ask: Callable[..., Any]) -> Callable[..., Any]:
     def question(self: _Text, *arguments: Any) -> Any:
         slot = self.slot()
         if any(isinstance(argument, _Text) for argument in arguments):
             raise _Looked
         answer = ask(slot._replace(number=0).of([TYPICAL]), *arguments)
-        self.asked.append((slot, lambda text: ask(text, *arguments), answer))
+        self.asked.append((slot, _question(ask, arguments), answer))
         return answer
 
     return question
@@ -190,29 +201,63 @@ def _compiled(template: str) -> Any:
     return found
 
 
-class _Outline:
-    def __init__(self, text: str, asked: list[Any]) -> None:
-        parts = text.parts if isinstance(text, _Text) else (text,)
-        kinds = groupby(parts, key=lambda part: isinstance(part, str))
-        joined = [["".join(group)] if literal else list(group) for literal, group in kinds]
-        self.parts = [part for group in joined for part in group]
-        self.asked, self.used = asked, 0
+def _merged(parts: Iterable[Any]) -> list[Any]:
+    """The parts, with no two texts beside each other."""
+    kinds = groupby(parts, key=lambda part: isinstance(part, str))
+    joined = [["".join(group)] if literal else list(group) for literal, group in kinds]
+    return [part for group in joined for part in group]
 
-    def fill(self, contents: Sequence[str]) -> tuple[str, list[Span]] | None:
+
+def _with_prompt(whole: list[Any], prompt: Iterable[Any]) -> list[Any]:
+    """The parts of a conversation, with PROMPT where those of a prompt end; NO_PROMPT if it has others."""
+    left = _merged(part for part in prompt if part is not START and part is not END)
+    for place, part in enumerate(whole):
+        if not left:
+            return [*whole[:place], PROMPT, *whole[place:]]
+        wanted = left[0]
+        if part in (START, END, PROMPT, NO_PROMPT):
+            continue
+        if part == wanted:
+            left.pop(0)
+        elif not (isinstance(part, str) and isinstance(wanted, str)):
+            break
+        elif wanted.startswith(part):
+            left[0] = wanted[len(part) :]
+        elif part.startswith(wanted) and len(left) == 1:
+            split = [wanted, PROMPT, part[len(wanted) :]]
+            return [*whole[:place], *split, *whole[place + 1 :]]
+        else:
+            break
+    return [*whole, NO_PROMPT if left else PROMPT]
+
+
+class _Outline:
+    def __init__(self, parts: list[Any], asked: list[Any], borders: bool) -> None:
+        self.parts, self.asked, self.borders, self.used = parts, asked, borders, 0
+
+    def fill(self, contents: Sequence[str]) -> Any:
         for slot, ask, answer in self.asked:
             if ask(slot.of(contents)) != answer:
                 return None
-        pieces, spans, at, start = [], [], 0, 0
+        pieces, spans, borders, at, start = [], [], [], 0, 0
         for part in self.parts:
-            if part is START:
+            if part.__class__ is str:
+                pieces.append(part)
+                at += len(part)
+            elif part is START:
                 start = at
             elif part is END:
                 spans.append((start, at))
+            elif part is PROMPT:
+                borders.append(at)
+            elif part is NO_PROMPT:
+                borders.append(None)
             else:
-                piece = part if part.__class__ is str else part.of(contents)
+                piece = part.of(contents)
                 pieces.append(piece)
                 at += len(piece)
-        return "".join(pieces), spans
+        text = "".join(pieces)
+        return (text, spans, borders) if self.borders else (text, spans)
 
 
 class Outlines:
@@ -223,11 +268,16 @@ class Outlines:
         self.known: dict[tuple[Any, ...], Any] = {}  # shape -> its _Outline, or None
 
     def render(
-        self, messages: list[dict[str, Any]], tools: Any, prompt: bool, jinja: Callable[[], Any]
+        self,
+        messages: list[dict[str, Any]],
+        tools: Any,
+        prompt: bool | None,
+        jinja: Callable[[], Any],
     ) -> Any:
         """What `jinja()` returns, (text, stretches that are marked as learnt), mostly without calling it.
 
-        `prompt`: whether the text ends with what begins an answer.
+        `prompt`: whether the text ends with what begins an answer. None: it does not, and a third value
+        says where the prompt of each answer ends; None for one whose prompt is no beginning of the text.
         """
         shape, contents = [prompt], []
         for message in messages:
@@ -253,16 +303,31 @@ class Outlines:
     def _outline(self, shape: tuple[Any, ...]) -> _Outline | None:
         prompt, *roles = shape
         asked: list[Any] = []
+        with suppress(*REFUSED, _Looked):
+            parts = self._parts(roles, bool(prompt), asked)
+            for number, role in enumerate(roles):
+                if prompt is None and role == "assistant":
+                    parts = _with_prompt(parts, self._prompt_parts(roles[:number], asked))
+            return _Outline(parts, list(dict.fromkeys(asked)), prompt is None)
+        return None
+
+    def _parts(self, roles: Sequence[str], prompt: bool, asked: list[Any]) -> list[Any]:
         messages = [
             {"role": role, "content": _Text([_Slot(number)], asked)}
             for number, role in enumerate(roles)
         ]
         given = {"messages": messages, "tools": None, "documents": None, **self.variables}
-        with suppress(TemplateError, TypeError, _Looked):
-            template = _compiled(self.template)
-            context = template.new_context({**given, "add_generation_prompt": prompt})
-            return _Outline(_joined(template.root_render_func(context)), asked)
-        return None
+        template = _compiled(self.template)
+        context = template.new_context({**given, "add_generation_prompt": prompt})
+        text = _joined(template.root_render_func(context))
+        return _merged(text.parts if isinstance(text, _Text) else (text,))
+
+    def _prompt_parts(self, roles: Sequence[str], asked: list[Any]) -> list[Any]:
+        """Of a prompt that the template refuses: what no text begins with."""
+        try:
+            return self._parts(roles, True, asked)
+        except REFUSED:
+            return [object()]
 
 
 @lru_cache(maxsize=16)

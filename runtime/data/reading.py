@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import RunError
+from ..formats.values import without_none
 from ..rows import Content, Dropped, Row
 from . import files
 from .json_text import parse_line
@@ -87,7 +88,7 @@ def hub_data(source: Source):
 
 def _hub_rows(source: Source) -> Iterator[tuple[str, files.Raw]]:
     for number, row in enumerate(hub_data(source), 1):
-        yield f"{source.name}: row {number}", files.without_none(row)
+        yield f"{source.name}: row {number}", without_none(row)
 
 
 def check_there(source: Source) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Samples as views into Arrow files: a sequence that holds only what is looked at."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,14 @@ class Samples(Sequence[Sample]):
         if isinstance(index, slice):
             return [self.shelf.sample(int(number)) for number in self.numbers[index]]
         return self.shelf.sample(int(self.numbers[index]))
+
+
+def digest(samples: Sequence[Sample]) -> str:
+    """64 hexadecimal digits that stand for the samples' tokens, how many are learnt, and their order."""
+    arrays = ()
+    if isinstance(samples, Samples):
+        arrays = (samples.digests, samples.lengths, samples.supervised)
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 
 
 class _Shelf:

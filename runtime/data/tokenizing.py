@@ -166,10 +166,13 @@ def tokenize(
         held = [p for p, c in zip(places, some, strict=True) if _holds(c, control)]
         ledger.control.add(len(held), held)
         for sample in _samples(kind, some, places, tokenizer, settings):
+            ledger.lacks(sample.left_out, sample.row)
             fitting = _fit(sample, settings, ledger)
             if fitting is None:
                 continue
             kept.append(fitting)
+            if sample.joined:
+                ledger.joined.add(1, [sample.row])
             if kind is Conversation and not ends(fitting, tokenizer):
                 ledger.without_end.add(1, [fitting.row])
     return batch(kept, ledger), ledger

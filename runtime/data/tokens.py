@@ -1,7 +1,9 @@
 """From rows to token ids, with a mask of the tokens that carry loss.
 
 The ids come from one render of the whole conversation with the run's chat template, so they are the
-ids that `tokenizer.apply_chat_template` gives and that a server computes for the same conversation.
+ids that `tokenizer.apply_chat_template` gives. But a server tokenizes the prompt alone, before there is an
+answer: where a token would lie across the border between them, the text is tokenized apart there, so that
+the ids of the prompt are a prefix (see `apart`).
 """
 
 import re
@@ -11,22 +13,28 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
 from ..rows import Conversation
-from .render import Rendered, Renderer, Span
-from .words import words
+from . import apart
+from .apart import encode
+from .render import Rendered, Renderer, Span, check_last
+from .words import Words, words
 
 
 @dataclass(frozen=True)
 class Sample:
-    """`ids` (n,) int32; `loss` (n,) bool: which tokens the model learns to predict; `row`: file:line."""
+    """`ids` (n,) int32; `loss` (n,) bool: which tokens the model learns to predict; `row`: file:line.
+
+    `joined` and `left_out`: see `chat_samples`; where a sample is new.
+    """
 
     ids: np.ndarray
     loss: np.ndarray
     row: str
+    joined: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,10 @@ def chat_samples(
     """Tokenizes conversations; `loss_on` is "assistant", "last_assistant" or "all".
 
     A token carries loss if it lies wholly inside a supervised stretch of text: an answer and its end
-    token. A message with "loss": False carries none. Of a conversation that is far longer than
+    token. A message with "loss": False carries none. Before each answer that is learnt, the ids are those of
+    its prompt alone. In the prompt of a later answer, which is tokenized whole, a server may join what is
+    apart here: `joined` says so of a sample. `left_out`: what of the conversation the template left out.
+    Of a conversation that is far longer than
     `dropped_above` tokens only the beginning is tokenized, which is longer than that, too: a row of
     100 MB is not to take gigabytes before it is dropped. Raises RunError where a template can't be masked,
     has no end token, or puts two BOS tokens in front.
@@ -63,7 +74,10 @@ def chat_samples(
             "masks need a tokenizer that knows where in the text a token stands (tokenizer.json)",
             "use a revision of the model that ships tokenizer.json",
         )
-    samples = _chunk(tokenizer, conversations, rows, loss_on, dropped_above)
+    rendered = list(map(Renderer(tokenizer), conversations, rows))
+    for one, conversation, row in zip(rendered, conversations, rows, strict=True):
+        check_last(one, conversation, row)
+    samples = _chunk(tokenizer, conversations, rendered, rows, loss_on, dropped_above)
     if samples:
         end_of_answer(tokenizer)
     return samples
@@ -81,14 +95,15 @@ def text_samples(
         raise RunError(
             "no-end-token", "the tokenizer has no end token (eos_token) to close texts with"
         )
-    one, bare = (_encode(tokenizer, ["a"], special=special)[0].ids for special in (True, False))
+    one, bare = (encode(tokenizer, ["a"], special=special)[0].ids for special in (True, False))
     start = next((n for n in range(len(one)) if one[n : n + len(bare)] == bare), 0)
     before, after = one[:start], one[start + len(bare) :]  # what the tokenizer puts around a text
     _check_characters(texts, rows)
     known = words(tokenizer)
-    quick = known.samples(texts, [[]] * len(texts)) if known else [None] * len(texts)
+    none = [[]] * len(texts)
+    quick = known.samples(texts, none) if known else [None] * len(texts)
     left = [text for text, found in zip(texts, quick, strict=True) if found is None]
-    encodings = iter(_encode(tokenizer, left, special=True))
+    encodings = iter(encode(tokenizer, left, special=True))
     samples = []
     for found, text, row in zip(quick, texts, rows, strict=True):
         ids = np.r_[before, found[0], after] if found else np.array(next(encodings).ids)
@@ -138,12 +153,13 @@ def _end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> End:
     answers = ("a", "5 b")
     turns = [[("user", "x"), ("assistant", answer)] for answer in answers]
     probes = [Conversation([{"role": r, "content": c} for r, c in turn]) for turn in turns]
-    one, two = _chunk(tokenizer, probes, ["the template's probe"] * 2, "assistant")
+    rows = ["the template's probe"] * 2
+    rendered = list(map(Renderer(tokenizer), probes, rows))
+    one, two = _chunk(tokenizer, probes, rendered, rows, "assistant")
     last = [sample.ids[sample.loss][-1:].tolist() for sample in (one, two)]
     own = {tokenizer.eos_token_id, *tokenizer.added_tokens_decoder}
     if last[0] != last[1] or not last[0] or last[0][0] not in own:
-        rendered = Renderer(tokenizer)(probes[0], "")
-        found = rendered.text[slice(*rendered.answers[0])].removeprefix("a")
+        found = rendered[0].text[slice(*rendered[0].answers[-1])].removeprefix("a")
         spelt = f"with {found!r}, which is no token of this tokenizer" if found else "with no token"
         raise RunError(
             "no-end-token",
@@ -157,27 +173,53 @@ def _end_of_answer(tokenizer: PreTrainedTokenizerBase, template: str) -> End:
 def _chunk(
     tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[Conversation],
+    rendered: Sequence[Rendered],
     rows: Sequence[str],
     loss_on: str,
     dropped_above: int | None = None,
 ) -> list[Sample]:
-    rendered = list(map(Renderer(tokenizer), conversations, rows))
     texts, everything = [one.text for one in rendered], loss_on == "all"
     _check_characters(texts, rows)
-    marked = [_marked(one, loss_on) for one in rendered]
+    learnt = [_learnt(one, loss_on) for one in rendered]
+    marked, borders = ([pair[n] for pair in learnt] for n in (0, 1))
     known = words(tokenizer)
     if known and dropped_above is not None:
         texts = [known.beginning(text, dropped_above) for text in texts]
         cut = [len(text) < len(one.text) for text, one in zip(texts, rendered, strict=True)]
         marked = [[] if is_cut else each for is_cut, each in zip(cut, marked, strict=True)]
-    quick = known.samples(texts, marked) if known else [None] * len(texts)
-    left = [text for text, found in zip(texts, quick, strict=True) if found is None]
-    encodings = iter(_encode(tokenizer, left, special=False))
+        borders = [[] if is_cut else each for is_cut, each in zip(cut, borders, strict=True)]
     samples = []
-    for found, stretches, one, row in zip(quick, marked, conversations, rows, strict=True):
-        ids, inside = found or _by_offsets(next(encodings), stretches)
-        _check_bos(tokenizer, ids, one.messages[0]["content"], row)
-        samples.append(Sample(ids, ~inside if everything else inside, row))
+    found = _tokenized(tokenizer, known, texts, marked, borders)
+    for (ids, inside, joined), one, text, row in zip(
+        found, rendered, conversations, rows, strict=True
+    ):
+        _check_bos(tokenizer, ids, text.messages[0]["content"], row)
+        loss = ~inside if everything else inside
+        samples.append(Sample(ids, loss, row, joined, one.left_out))
+    return samples
+
+
+def _tokenized(
+    tokenizer: PreTrainedTokenizerBase,
+    known: Words | None,
+    texts: Sequence[str],
+    stretches: Sequence[Sequence[Span]],
+    borders: Sequence[Sequence[int]],
+) -> list[tuple[np.ndarray, np.ndarray, bool]]:
+    """The ids of each text, which of them lie in its stretches, and whether `Sample.joined`."""
+    quick: Sequence[tuple[np.ndarray, np.ndarray] | None] = [None] * len(texts)
+    cuts: list[list[int]] = [[]] * len(texts)
+    if known:
+        cuts = [known.joined(text, each) for text, each in zip(texts, borders, strict=True)]
+        quick = known.samples(texts, stretches, *([cuts] if any(cuts) else []))
+    left = [number for number, found in enumerate(quick) if found is None]
+    slow = apart.encoded(tokenizer, [texts[n] for n in left], [borders[n] for n in left])
+    samples = []
+    for number, found in enumerate(quick):
+        if found is None:
+            ids, offsets, cuts[number] = next(slow)
+            found = ids, _by_offsets(offsets, stretches[number])
+        samples.append((*found, any(cut < borders[number][-1] for cut in cuts[number])))
     return samples
 
 
@@ -219,28 +261,30 @@ def _check_bos(
     )
 
 
-def _marked(rendered: Rendered, loss_on: str) -> list[Span]:
-    """The stretches that carry loss; if all does, those that carry none."""
+def _learnt(rendered: Rendered, loss_on: str) -> tuple[list[Span], list[int]]:
+    """The stretches that carry loss (if all does, those that carry none), and where the prompts end of the
+    answers that are learnt."""
+    starts = [start for start, _ in rendered.answers]
+    if loss_on == "assistant" and starts == rendered.borders and all(rendered.learnt):
+        return rendered.answers, [start for start, end in rendered.answers if start < end]
     pairs = list(zip(rendered.answers, rendered.learnt, strict=True))
     pairs = pairs[-1:] if loss_on == "last_assistant" else pairs
-    return [span for span, learnt in pairs if learnt == (loss_on != "all")]
+    spans = [span for span, learnt in pairs if learnt == (loss_on != "all")]
+    starts = [start for (start, end), learnt in pairs if learnt and start < end]
+    ends = [*rendered.borders[1:], None]
+    borders = [
+        border
+        for border, end in zip(rendered.borders, ends, strict=True)
+        if border is not None
+        and any(border <= start and (end is None or start < end) for start in starts)
+    ]
+    return spans, borders
 
 
-def _by_offsets(encoding: Encoding, stretches: Sequence[Span]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids, and which tokens lie wholly inside a stretch; a character may be several tokens."""
-    inside = np.zeros(len(encoding), bool)
-    first, last = np.reshape(encoding.offsets, (-1, 2)).T
+def _by_offsets(offsets: np.ndarray, stretches: Sequence[Span]) -> np.ndarray:
+    """Which tokens lie wholly inside a stretch; a character may be several tokens."""
+    inside = np.zeros(len(offsets), bool)
+    first, last = offsets.T
     for start, end in stretches:
         inside |= (first >= start) & (first < end) & (last <= end)
-    return np.asarray(encoding.ids, np.int32), inside
-
-
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool
-) -> list[Encoding]:
-    """Whole batches in Rust, on all cores, as `tokenizer(texts)` does it without padding or cutting."""
-    backend = tokenizer.backend_tokenizer
-    backend.no_padding()
-    backend.no_truncation()
-    backend.encode_special_tokens = tokenizer.split_special_tokens
-    return backend.encode_batch(list(texts), add_special_tokens=special) if texts else []
+    return inside

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 from unicodedata import is_normalized
 
@@ -21,10 +21,12 @@ import regex
 from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+FEW, REACH = 8, 4  # headers; characters that a contraction ("'ll") and a look ahead take
 MOST, LONGEST = 300_000, 48  # pieces in memory at a time, each of at most so many characters
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # With each digit as a text of its own (SmolLM2): spaces before one end a text, too.
-DIGITS = GPT2.replace(r" ?\p{N}+", r"\p{N}").replace(r"(?!\S)", r"(?!(?!\p{N})\S)")
+NO_DIGIT = r"(?!(?!\p{N})\S)"
+DIGITS = GPT2.replace(r" ?\p{N}+", r"\p{N}").replace(r"(?!\S)", NO_DIGIT)
 AT_SPACES = re.compile(r" (?<=\S )(?=\S)")
 SAMPLES = ["".join(some) for some in product("aS1!'\n\t ", repeat=2)]
 PROBE = "I'LL say it's  12345 times,\n\n  é ü (你好, 안녕) — don't!?\t\tEnd.\r\n x_y = 3.14;   "
@@ -45,6 +47,12 @@ class Words:
         self.bpe, self.alphabet = backend.model, bytes_to_unicode()
         self.words, self.pieces = _Table(self._word), _Table(self._piece)
         self.spaced = _Table(self._behind_a_space)
+        # Whether a word ends at a border: told by what stands before it and close behind.
+        self.parted: dict[tuple[str, str], bool] = {}
+        self.near = not re.search(r"\(\?[=!]", pattern.replace(r"(?!\S)", "").replace(NO_DIGIT, ""))
+        self.tails: dict[
+            str, str
+        ] = {}  # an added token and what follows it up to a border -> the latter
         self.cuts = not re.search(r"\(\?<|\\[bBAG]", pattern) and all(
             self.split(f"{a} {b}") == [*self.split(a), *self.split(f" {b}")]
             for a, b in product(SAMPLES, SAMPLES)
@@ -65,8 +73,15 @@ class Words:
         self.num_bytes, self.leading, self.trailing = table
         self.longest = int(self.num_bytes.max())
 
-    def encode(self, text: str) -> bytes | None:
-        """The ids, as the bytes of int32; None where only the tokenizer knows."""
+    def encode(self, text: str, cuts: Sequence[int] = ()) -> bytes | None:
+        """The ids, as the bytes of int32; None where only the tokenizer knows.
+
+        `cuts`: places at which the text is taken apart, so that no token lies across one.
+        """
+        if cuts:
+            borders = [0, *cuts, len(text)]
+            found = [self.encode(text[a:b]) for a, b in pairwise(borders)]
+            return None if None in found else b"".join(filter(None, found))
         if not (text.isascii() and self.ascii) and not self._known(text):
             return None
         if self.nfc and not is_normalized("NFC", text):
@@ -75,6 +90,40 @@ class Words:
         parts[1::2] = map(self.added.__getitem__, parts[1::2])
         parts[::2] = map(self._ids, parts[::2])
         return b"".join(parts)
+
+    def joined(self, text: str, borders: Sequence[int]) -> list[int]:
+        """Those of the borders at which the text before would have other ids if it were all."""
+        return [border for border in borders if self._is_joined(text, border)]
+
+    def _is_joined(self, text: str, border: int) -> bool:
+        tail = next((t for full, t in self.tails.items() if text.endswith(full, 0, border)), None)
+        if tail is None:
+            tail = self._tail(text, border)
+        near = text[border : border + REACH]
+        parted = self.parted.get((tail, near))
+        if parted is None:
+            alone = self.split(tail)
+            parted = self.near and not near[:1].isspace()
+            parted = parted and self.split(tail + near)[: len(alone)] == alone
+            if len(self.parted) >= MOST:
+                self.parted.clear()
+            self.parted[tail, near] = parted
+        if parted:
+            return False
+        behind = self.special.split(text[border:], maxsplit=1)[0]
+        whole, before = self.encode(tail + behind), self.encode(tail)
+        return whole is None or before is None or not whole.startswith(before)
+
+    def _tail(self, text: str, border: int) -> str:
+        """What of the text before a border has a say in where it is split: behind an added token, or a space
+        between other characters."""
+        *_, added, tail = ["", "", *self.special.split(text[max(0, border - LONGEST) : border])]
+        if added:
+            if len(self.tails) < FEW:
+                self.tails[added + tail] = tail
+            return tail
+        pieces = AT_SPACES.split(tail) if self.cuts else [tail]
+        return pieces[-1] if len(pieces) > 1 else text[:border]
 
     def beginning(self, text: str, tokens: int) -> str:
         """As much of a text as has more than `tokens` tokens for sure; all of it if it may have fewer."""
@@ -132,14 +181,18 @@ class Words:
         return ours == [len(word) for word, _ in self.theirs(probe)]
 
     def samples(
-        self, texts: Sequence[str], stretches: Sequence[Sequence[tuple[int, int]]]
+        self,
+        texts: Sequence[str],
+        stretches: Sequence[Sequence[tuple[int, int]]],
+        cuts: Sequence[Sequence[int]] | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray] | None]:
         """For each text its ids and which of them lie in its stretches of characters: (n,) bool.
 
-        A token across a stretch's border lies outside. None where only the tokenizer knows: it may leave
-        spaces at a token's ends out of account.
+        A token across a stretch's border lies outside; none lies across a place in `cuts`. None where only
+        the tokenizer knows: it may leave spaces at a token's ends out of account.
         """
-        packed = [self.encode(text) or b"" for text in texts]
+        apart = cuts or [[]] * len(texts)
+        packed = [self.encode(text, at) or b"" for text, at in zip(texts, apart, strict=True)]
         ids = np.frombuffer(b"".join(packed), np.int32)
         if not len(ids):
             return [None] * len(texts)

@@ -3,29 +3,37 @@
 import re
 
 from ..rows import Content, Conversation, Dropped, Message, Row
+from .settings import FURTHER, check_keys, learnt, of_row, without_gaps
 from .tools import tool_calls, tools
 from .values import dialogue, loss, optional_text, tables, text
 
 ROLES = ("system", "user", "assistant", "tool")
-# Keys of a message that chat templates read, beside role and content.
-FURTHER = ("name", "tool_call_id", "reasoning_content", "thinking")
 
 
 def messages(row: Row) -> Conversation:
     """{"messages": [{"role", "content"}, ...], "tools": [...]}, as OpenAI's chat API has them.
 
     The messages go to the chat template as they stand: none is joined, moved or left out. `loss`
-    (true, false, or OpenAI's `weight`, 1 or 0) on an answer says whether it is learnt. A text may come
-    in parts ({"type": "text", "text"}). `tools`, and the arguments of a call, may be JSON in a text. What
-    OpenAI called functions, `function_call` and the role function before are tools and calls of them.
+    (`train`, `training`: true or false; OpenAI's `weight`: 1 or 0) on an answer says whether it is learnt.
+    A text may come in parts ({"type": "text", "text"}). `tools`, and the arguments of a call, may be JSON in
+    a text. What OpenAI called functions, `function_call` and the role function before are tools and calls of
+    them. `chat_template_kwargs` are further variables of the template. Messages with `from` are read as
+    those of sharegpt.
     """
+    items = tables(row, "messages")
+    if "from" in items[0] and "role" not in items[0]:
+        return sharegpt({**row, "conversations": items})
+    if len(row) > 1 or any(len(item) > 2 for item in items):
+        row = without_gaps(row)
     conversation = [
-        message(item, f"message {number}: ")
-        for number, item in enumerate(tables(row, "messages"), 1)
+        message(item, f"message {number}: ") for number, item in enumerate(row["messages"], 1)
     ]
     if not any(item["role"] == "assistant" for item in conversation):
         raise Dropped("no message of the assistant")
-    return Conversation(conversation, tools(row.get("tools") or row.get("functions")))
+    if len(row) == 1:
+        return Conversation(conversation)
+    available = tools(row.get("tools") or row.get("functions"))
+    return Conversation(conversation, available, of_row(row))
 
 
 def message(item: Row, where: str = "") -> Message:
@@ -39,13 +47,14 @@ def message(item: Row, where: str = "") -> Message:
     calls = tool_calls(item.get("tool_calls") or item.get("function_call"), where)
     found: Message = {"role": role, "content": _content(item, where, optional=bool(calls))}
     found |= {key: text(item, key, where) for key in FURTHER if item.get(key) is not None}
-    learnt = _learnt(item, where)
+    check_keys(item, where)
+    taught = learnt(item, where)
     if role != "assistant":
         if calls:
             raise ValueError(
                 f"{where}only the assistant can have `tool_calls`, not the role {role}"
             )
-        if learnt:
+        if taught:
             raise ValueError(
                 f"{where}only an answer can be learnt, not a message of the role {role}"
             )
@@ -53,7 +62,7 @@ def message(item: Row, where: str = "") -> Message:
     return (
         found
         | ({"tool_calls": calls} if calls else {})
-        | ({} if learnt is not False else {"loss": False})
+        | ({} if taught is not False else {"loss": False})
     )
 
 
@@ -64,16 +73,6 @@ def _content(item: Row, where: str, optional: bool) -> str:
     if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
         raise ValueError(f"{where}`content` has parts that are no text, and ftc reads text alone")
     return "".join(text(part, "text", where) for part in value)
-
-
-def _learnt(item: Row, where: str) -> bool | None:
-    """What `loss` or `weight` says, None if neither says anything."""
-    if item.get("loss") is not None:
-        return loss(item, "loss", where)
-    weight = item.get("weight")
-    if weight not in (None, 0, 1):
-        raise ValueError(f"{where}`weight` must be 0 or 1; it is {weight!r:.40}")
-    return None if weight is None else bool(weight)
 
 
 SHAREGPT = {
@@ -96,16 +95,21 @@ def sharegpt(row: Row) -> Conversation:
 
     `from` is human or user, gpt (chatgpt, bing, bard) or assistant, system, function_call (the value is
     JSON with `name` and `arguments`, or a list of such), observation or tool. See `values.dialogue` for
-    the turns.
+    the turns. Turns with `role` and `content` are read as those of messages.
     """
-    conversation = [_from(item, number, SHAREGPT) for number, item in _numbered(row)]
+    row = without_gaps(row)
+    items = tables(row, "conversations")
     system = optional_text(row, "system")
+    if "role" in items[0] and "from" not in items[0]:
+        first = [{"role": "system", "content": system}] if system else []
+        return messages({**row, "messages": [*first, *items]})
+    conversation = [_from(item, number, SHAREGPT) for number, item in _numbered(row)]
     if system and conversation[0]["role"] == "system":
         raise ValueError(
             "the system prompt stands in `system` and in `conversations`: which one holds?"
         )
     first = [{"role": "system", "content": system}] if system else []
-    return Conversation(dialogue([*first, *conversation]), tools(row.get("tools")))
+    return Conversation(dialogue([*first, *conversation]), tools(row.get("tools")), of_row(row))
 
 
 def wizardlm(row: Row) -> Conversation:
@@ -155,9 +159,9 @@ def _from(item: Row, number: int, sides: dict[str, str]) -> Message:
         found: Message = {"role": "assistant", "content": "", "tool_calls": calls}
     else:
         found = {"role": sides[side], "content": text(item, "value", where)}
-    if found["role"] != "assistant" or _learnt(item, where) is not False:
-        return found
-    return found | {"loss": False}
+    found |= {key: text(item, key, where) for key in FURTHER if item.get(key) is not None}
+    taught = learnt(item, where)
+    return found | ({"loss": False} if found["role"] == "assistant" and taught is False else {})
 
 
 def conversation(row: Row) -> Content:

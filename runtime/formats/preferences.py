@@ -4,6 +4,7 @@ from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Preference, Row
 from .conversations import SHAREGPT, message
+from .settings import of_row, without_gaps
 from .tools import tools
 from .values import kind, optional_text, text
 
@@ -18,9 +19,10 @@ def preference(row: Row) -> Preference:
 
     Both must answer the same question. Raises Dropped where both say the same.
     """
-    before, available = _prompt(row), tools(row.get("tools"))
+    row = without_gaps(row)
+    before, available, further = _prompt(row), tools(row.get("tools")), of_row(row)
     pairs = [_side(row, name, before) for name in ("chosen", "rejected")]
-    chosen, rejected = (Conversation(found, available) for found in pairs)
+    chosen, rejected = (Conversation(found, available, further) for found in pairs)
     if chosen == rejected:
         raise Dropped("chosen and rejected are the same")
     if _questions(chosen) != _questions(rejected):

@@ -21,6 +21,18 @@ def kind(value: Any) -> str:
     return KINDS.get(type(value), f"of the type {type(value).__name__}")
 
 
+def without_none(value: Any) -> Any:
+    """The value without keys that hold nothing, inside of lists and tables.
+
+    Arrow gives every table of a column the same keys: what one row lacks and another has is None there.
+    """
+    if isinstance(value, dict):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_none(item) for item in value]
+    return value
+
+
 def text(table: Row, key: str, where: str = "") -> str:
     """The text at `key`. `where` begins the message, as in "message 3: "."""
     value = table.get(key)
