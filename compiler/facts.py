@@ -21,6 +21,7 @@ from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, models
 from .diagnostics import Diagnostic, at, guess
 from .keys import Refused
 from .load import Document
+from .near_templates import near_template
 from .presets import (
     Architecture,
     ModelPreset,
@@ -270,6 +271,8 @@ def _like(wanted: str) -> list[str]:
 
 def _no_template(base: str, document: Document) -> Diagnostic:
     set_here = document.key(TEMPLATE) is not None
+    near = near_template(base)
+    likely = [f'set model.chat_template = "{near.template}", {near.why}'] if near else []
     return at(
         document,
         TEMPLATE if set_here else BASE,
@@ -278,7 +281,8 @@ def _no_template(base: str, document: Document) -> Diagnostic:
         on="value",
         why="the run carries it: training, chat and server all use the same",
         hints=[
-            "set model.chat_template to one that ftc ships, or to the path of a .jinja file",
+            *likely,
+            f"{'or ' if near else ''}set model.chat_template to one that ftc ships, or to the path of a .jinja file",
             *shipped_templates(),
         ],
     )
