@@ -21,7 +21,7 @@ from .new_command import new
 from .options import FORMAT, JSON, SETTINGS, SPEC, SPECS
 from .other_commands import Commands
 from .overrides import override
-from .report import Format, attempt, columns, fail, report, short_pins, without_pins
+from .report import Format, attempt, columns, fail, report, short_pins, without_advice
 from .report_command import report_command
 from .several import check_each, compile_each
 from .write import outdated, write
@@ -136,7 +136,7 @@ def explain(
     if form == "json":
         click.echo(as_json(found, compiled.warnings), nl=False)
         return
-    report(without_pins(compiled.warnings))
+    report(without_advice(compiled.warnings))
     click.echo(show(found, details=key is not None, width=columns()), nl=False)
 
 
@@ -269,7 +269,7 @@ def preview(spec: Path, settings: tuple[str, ...], number: int, html: Path | Non
     if read_lock(spec) is not None:
         sys.exit(preview_run(spec, number, html))
     document = attempt(lambda: override(load(spec), settings))
-    report(without_pins(attempt(lambda: compile_document(document)).warnings))
+    report(without_advice(attempt(lambda: compile_document(document)).warnings))
     sys.exit(preview_spec(document, spec, number, html))
 
 

@@ -17,7 +17,7 @@ from .diagnostics import Diagnostic
 from .formats import FORMATS, unknown
 from .installing import not_installed
 from .overrides import override
-from .report import attempt, columns, fail, report, without_pins
+from .report import attempt, columns, fail, report, without_advice
 from .row_sources import row_sources
 from .validate import validate
 
@@ -86,7 +86,7 @@ def export(
     """
     document = attempt(lambda: override(load(spec), settings))
     checked = attempt(lambda: validate(document, but=("pairs-not-trained",)))
-    report(without_pins(checked.warnings))
+    report(without_advice(checked.warnings))
     group = "validation" if validation else "train"
     sources, rows = row_sources(checked, spec.parent, group, source)
     if not sources:

@@ -18,6 +18,11 @@ from .plan import Plan
 TEXTS = ("pretrain", "pretokenized")  # formats that no chat template is for
 
 
+LARGEST = (
+    10**12
+)  # of steps, epochs, samples: what is larger is a slip, and no number to reckon with
+
+
 class Measured(NamedTuple):
     """A source in an epoch: `rows` rows, of which `lengths` are some (about so many tokens each)."""
 
@@ -55,7 +60,8 @@ def duration(plan: Plan, facts: Facts) -> Duration | None:
     sources = list(_sources(plan, facts))
     if not sources or None in sources:
         return None
-    limit, batch = plan.model.max_seq_length.value, plan.batch.global_batch_size.value
+    limit = plan.model.max_seq_length.value
+    batch = min(plan.batch.global_batch_size.value, LARGEST)
     held_out = plan.data.validation_fraction.value if plan.data.validation_fraction else 0
     drops = plan.data.on_overlong.value == "drop"
     whole: list[
@@ -79,10 +85,10 @@ def duration(plan: Plan, facts: Facts) -> Duration | None:
     packed = max(tokens / limit, large)  # two samples of more than half of it share none
     sequences = max(1, ceil(packed if plan.data.packing.value else samples))
     if plan.train.max_steps:
-        steps = plan.train.max_steps.value
+        steps = min(plan.train.max_steps.value, LARGEST)
         epochs = steps * batch / sequences
     else:
-        epochs = float(plan.train.num_epochs.value if plan.train.num_epochs else 1)
+        epochs = float(min(plan.train.num_epochs.value, LARGEST) if plan.train.num_epochs else 1)
         steps = ceil(epochs * sequences / batch)
     overlong = sum(count for length, count in whole if length > limit)
     share = overlong / sum(count for _, count in whole) if whole else 0.0
@@ -111,7 +117,7 @@ def _sources(plan: Plan, facts: Facts) -> Iterator[Measured | None]:
         share = source.weight.value if source.weight else 1.0
         total = sum(count or 0 for count in counts)
         if source.max_samples:
-            share *= min(1.0, source.max_samples.value / total)
+            share *= min(source.max_samples.value, total) / total
         name = source.format.value
         more = 0 if name in TEXTS else _system(facts.template or "")
         for part, count in zip(parts, counts, strict=True):

@@ -45,9 +45,10 @@ def columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def without_pins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics without those on pins, which `ftc check` shows: they would stand at every command."""
-    return [diagnostic for diagnostic in diagnostics if diagnostic.code != "unpinned"]
+def without_advice(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics without those that `ftc check` and `ftc compile` show: else every command would."""
+    advice = ("unpinned", "few-steps", "many-dropped")
+    return [diagnostic for diagnostic in diagnostics if diagnostic.code not in advice]
 
 
 def short_pins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
@@ -65,7 +66,8 @@ def short_pins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
         )
         for path, number in unpinned.items()
     ]
-    return [*without_pins(diagnostics), *words]
+    others = [diagnostic for diagnostic in diagnostics if diagnostic.code != "unpinned"]
+    return [*others, *words]
 
 
 def fail(diagnostics: Sequence[Diagnostic], form: Format = "text") -> NoReturn:

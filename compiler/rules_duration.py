@@ -68,7 +68,7 @@ def _ways_out(plan: Plan, facts: Facts, found: Duration) -> list[str]:
         shorter = plan._replace(model=plan.model._replace(max_seq_length=_set(length)))
         changes[f"set model.max_seq_length to {length}, for fewer rows a sequence"] = shorter
     steps = {change: _steps(other, facts) for change, other in changes.items()}
-    enough = min(FEW, max(steps.values(), default=0))
+    enough = max(found.steps + 1, min(FEW, max(steps.values(), default=0)))
     ways = [f"{way}: about {about(n, 'step')}" for way, n in steps.items() if n >= enough]
     ways.append("add rows")
     return [ways[0], *(f"or {way}" for way in ways[1:])]
