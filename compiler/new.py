@@ -54,7 +54,7 @@ class Choices:
     attention: str | None = None
     length: int = 1024
     length_note: str = ""
-    epochs: int = 3
+    epochs: int = 3  # 0: the steps are given
     batch: int = 16
     batch_note: str = ""
 
@@ -71,6 +71,8 @@ class Draft:
 def draft(choices: Choices, settings: Sequence[str]) -> Draft:
     """The first spec for these choices, with `settings` as of --set. Raises CompileError."""
     open_choice: tuple[Diagnostic, ...] = ()
+    steps = any(setting.startswith("train.max_steps=") for setting in settings)
+    choices = replace(choices, epochs=0 if steps else choices.epochs)
     try:
         compiled = compile_document(_document(choices, settings))
     except CompileError as error:
@@ -88,6 +90,7 @@ def draft(choices: Choices, settings: Sequence[str]) -> Draft:
         open_choice = () if guess else tuple(replace(p, severity="warning") for p in errors)
         compiled = compile_document(_document(choices, settings))
     choices = _chosen(choices, compiled, settings)
+    choices = replace(choices, epochs=0 if steps else choices.epochs)
     compiled = compile_document(_document(choices, settings))
     text = _document(choices, settings, final=True).text
     told = [w for w in compiled.warnings if w.code != "unpinned"]  # a line of the spec says that
@@ -203,7 +206,7 @@ def _text(choices: Choices, final: bool) -> str:
         *("", "[method]", f"kind = {toml(choices.method)}", *lora),
         *("", "[[data.train]]", f"source = {toml(choices.source)}"),
         *(f"format = {toml(choices.data_format)}", "", "[train]"),
-        f"num_epochs = {choices.epochs}",
+        *([f"num_epochs = {choices.epochs}"] if choices.epochs else []),
         *_noted("global_batch_size", choices.batch, choices.batch_note),
         *("micro_batch_size = 1", "", "[hardware]", *device),
     ]

@@ -53,8 +53,7 @@ class Model(Table, affects="numerics"):
     attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = key(
         "auto",
         help="auto: segment_sdpa, torch's SDPA on each sample of a packed sequence, which needs no package. "
-        "flash_attention_2, for Ampere and newer, takes all samples at once; it needs flash-attn, which is "
-        "compiled against torch: the run's README.md has the lines that install it.",
+        "flash_attention_2, for Ampere and newer, needs flash-attn: the run's README.md says how.",
         changes="resumable",
     )
     chat_template: Line = key(

@@ -5,15 +5,22 @@ import numpy as np
 FEW = 30  # steps: with the usual learning rates, fewer move a model little
 
 
-def words(lengths: np.ndarray, sequences: int, batch: int, steps: int) -> str:
-    """The arithmetic of a run: samples of these lengths (an epoch), `batch` of the sequences that hold them a step."""
+def words(
+    lengths: np.ndarray, sequences: int, batch: int, steps: int, num_epochs: int | None
+) -> str:
+    """The arithmetic of a run: samples of these lengths (an epoch) in sequences, `batch` of them a step.
+
+    `num_epochs`: None where the number of steps is what was asked for.
+    """
     samples, tokens = len(lengths), int(lengths.sum())
-    epochs = steps * batch / sequences
+    epochs = num_epochs or steps * batch / sequences
     whole = f"{round(epochs):,}" if epochs >= 10 else f"{epochs:.2g}"
-    held = f", {samples / sequences:.1f} in each" if samples > sequences else ""
+    seen = f"{tokens * num_epochs:,}" if num_epochs else f"about {about(tokens * epochs)}"
+    held = f" ({samples / sequences:.1f} in each)" if samples > sequences else ""
     return (
-        f"{number(samples, 'sample')} of {number(tokens, 'token')} in {number(sequences, 'sequence')}{held}. "
-        f"{number(steps, 'step')} of {batch:,}: {whole} epoch{'s' * (whole != '1')}, about {about(tokens * epochs)} tokens."
+        f"{number(samples, 'sample')}, {number(tokens, 'token')}, in {number(sequences, 'sequence')}{held}.\n"
+        f"{number(steps, 'step')} of {number(batch, 'sequence')}: "
+        f"{whole} epoch{'s' * (whole != '1')}, {seen} tokens."
     )
 
 

@@ -179,8 +179,9 @@ def start(
     if log.writes and first_step >= total_steps:
         say(f"All {total_steps} steps are done already.")
     elif log.writes:
-        size = stream.global_batch_size
-        say(duration.words(stream.samples.lengths, len(stream.sequences), size, total_steps))
+        sequences, size = len(stream.sequences), stream.global_batch_size
+        epochs = None if stream.end is None else stream.end // sequences
+        say(duration.words(stream.samples.lengths, sequences, size, total_steps, epochs))
         if stream.end is not None and (few := duration.few_steps(total_steps)):
             say(few)
         say(f"Training steps {first_step + 1} to {total_steps}.")

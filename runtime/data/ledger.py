@@ -1,5 +1,6 @@
 """What became of the rows of each source: nothing is left out that is not counted here."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -141,11 +142,10 @@ def many_dropped(ledgers: Sequence[Ledger]) -> str:
     lost = sum(count for _, count in lengths)
     if lost <= LOST * rows:
         return ""
-    left, enough = lost, 0
-    for enough, count in lengths:
-        left -= count
-        if left <= 0.01 * rows:
-            break
+    at_most = itertools.accumulate(count for _, count in lengths)
+    enough = next(
+        n for (n, _), sum_ in zip(lengths, at_most, strict=True) if lost - sum_ <= 0.01 * rows
+    )
     return (
         f"warning[many-dropped]: {lost:,} of {rows:,} rows ({lost / rows:.0%}) are dropped, as they are longer than "
         f"max_seq_length\n  hint: set model.max_seq_length to {enough}: that keeps 99% of the rows\n"

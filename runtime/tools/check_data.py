@@ -54,9 +54,10 @@ def main(folder: Path) -> None:
 def how_long(plan: dict[str, Any], lengths: np.ndarray, sequences: int) -> str:
     """How long the run of a plan is, and a warning where it is too short."""
     batch, steps = plan["batch.global_batch_size"], plan.get("train.max_steps")
-    total = steps or math.ceil(plan["train.num_epochs"] * sequences / batch)
-    few = "" if steps else duration.few_steps(total)
-    return "\n".join(filter(None, [duration.words(lengths, sequences, batch, total), few]))
+    epochs = None if steps else plan["train.num_epochs"]
+    total = steps or math.ceil(epochs * sequences / batch)
+    words = duration.words(lengths, sequences, batch, total, epochs)
+    return "\n".join(filter(None, [words, "" if steps else duration.few_steps(total)]))
 
 
 def load_tokenizer(plan: dict[str, Any]) -> Any:

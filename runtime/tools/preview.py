@@ -15,6 +15,7 @@ import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,8 @@ def as_text(found: Preview, colour: bool) -> str:
     lines += ["Positions restart at each sample, and none sees another.", ""]
     for number, sequence in enumerate(found.sequences, 1):
         parts = " | ".join(f"{len(sample.ids)} {sample.row}" for sample in sequence)
-        lines.append(f"  {number}. {sum(len(sample.ids) for sample in sequence):,} tokens: {parts}")
+        total = sum(len(sample.ids) for sample in sequence)
+        lines += wrap(f"  {number}. {total:,} tokens: {parts}", 80, subsequent_indent="     ")
     lines += ["", "Lengths:"]
     most = max((count for _, _, count in found.lengths), default=1)
     for low, high, count in found.lengths:
