@@ -22,6 +22,7 @@ from .plan import Plan
 from .render import Files, render
 from .resolve import resolve
 from .resolve_data import copied_names
+from .rules_duration import of_duration
 from .validate import Checked, validate
 from .verify import verify
 from .write import write
@@ -82,7 +83,8 @@ def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
     in_file = document.text if document.original is None else document.original
     files[LOCK] = lock(plan, checked.facts, files, f"{spec_folder}/{spec_name}", in_file)
     large = will_not_fit(plan, checked.facts.architecture, document)
-    return Compiled(plan, checked.facts, files, sort([*checked.warnings, *large]))
+    short = of_duration(plan, checked.facts, document)
+    return Compiled(plan, checked.facts, files, sort([*checked.warnings, *large, *short]))
 
 
 def compile_for(document: Document, path: str | Path, output: str | Path) -> Compiled:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 from . import Compiled, compile_for
@@ -68,13 +67,6 @@ def preview_run(
     run: Path, number: int, html: Path | None, names: dict[str, str] | None = None
 ) -> int:
     """Shows the first samples of a run directory's data; the exit code. `html` is the page to write."""
-    if find_spec("transformers") is None:
-        print(
-            "preview: error[no-runtime]: transformers, which holds the tokenizers, is not installed\n"
-            "  hint: pip install 'ftc[train]'",
-            file=sys.stderr,
-        )
-        return 2
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
     return _start([*command, *page], names or {})

@@ -16,15 +16,14 @@ import click
 from . import Compiled, compile_document, load
 from .completion import explainable
 from .data_commands import data
-from .diagnostics import CompileError, Diagnostic
-from .facts import is_file
-from .formats import AUTO
-from .load import parse
-from .options import FORMAT, JSON, SETTINGS, SPEC
+from .diagnostics import CompileError
+from .new_command import new
+from .options import FORMAT, JSON, SETTINGS, SPEC, SPECS
+from .other_commands import Commands
 from .overrides import override
-from .report import Format, attempt, fail, report
+from .report import Format, attempt, columns, fail, report, short_pins, without_advice
 from .report_command import report_command
-from .several import compile_each
+from .several import check_each, compile_each
 from .summary import plural
 from .write import outdated, write
 
@@ -32,7 +31,7 @@ from .write import outdated, write
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ftc", prog_name="ftc")
 def main() -> None:
     """Compile the spec of a fine-tuning run into a directory of readable scripts.
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 @main.command("compile")
-@click.argument("specs", nargs=-1, required=True, metavar="SPECS", type=click.Path(path_type=Path))
+@SPECS
 @click.option(
     "-o",
     "--output",
@@ -81,7 +80,7 @@ def compile_command(
     compiled = attempt(lambda: compile_each(specs, output, settings), form)
     warnings = tuple(warning for _, result in compiled for warning in result.warnings)
     if form == "text":
-        report(warnings)
+        report(short_pins(warnings))
     differs = False
     try:
         for folder, result in compiled:
@@ -116,63 +115,6 @@ def _stale(folder: Path, compiled: Compiled, form: Format) -> bool:
     return bool(stale)
 
 
-ON_CPU = """\
-It trains on the CPU, as no --accelerator was named. For a GPU, set in [hardware]
-device = "cuda", and accelerator, as in "A100-80G"."""
-
-
-@main.command()
-@click.argument("base")
-@click.option("--data", "source", required=True, help="A data file, or a data set of the Hub.")
-@click.option(
-    "--format",
-    "data_format",
-    help="Its row format.  [default: told by a file's columns; messages for the Hub]",
-)
-@click.option(
-    "--method",
-    type=click.Choice(["full", "lora", "qlora"]),
-    default="lora",
-    help="What is trained: every weight, adapters, or adapters on a 4-bit base.  [default: lora]",
-)
-@click.option("--accelerator", help="The GPU, as in A100-80G.  [default: train on the CPU]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("spec.toml"),
-    help="Where it is written.  [default: spec.toml]",
-)
-def new(
-    base: str,
-    source: str,
-    data_format: str | None,
-    method: str,
-    accelerator: str | None,
-    output: Path,
-) -> None:
-    """Write a first spec that tunes BASE.
-
-    BASE is a preset, a Hub id, or a folder with a model.
-    """
-    from .new import first_spec
-
-    if output.exists():
-        hint = "choose another name with -o"
-        fail((Diagnostic("exists", "this file is there already", str(output), 0, hints=(hint,)),))
-    data_format = data_format or (AUTO if is_file(source) else "messages")
-    text = first_spec(output, base, method, source, data_format, accelerator)
-    compiled = attempt(lambda: compile_document(parse(text, str(output))))
-    report(compiled.warnings)
-    if data_format == AUTO:  # the name says more to who reads the spec
-        found = compiled.plan.data.train[0].format.value
-        text = first_spec(output, base, method, source, found, accelerator)
-    output.write_text(text, "utf-8")
-    click.echo(f"{output}\n{compiled.plan.summary.value}")
-    if accelerator is None:
-        click.echo(ON_CPU)
-
-
 @main.command()
 @SPEC
 @click.argument("key", required=False, shell_complete=explainable)
@@ -195,8 +137,8 @@ def explain(
     if form == "json":
         click.echo(as_json(found, compiled.warnings), nl=False)
         return
-    report(compiled.warnings)
-    click.echo(show(found, details=key is not None), nl=False)
+    report(without_advice(compiled.warnings))
+    click.echo(show(found, details=key is not None, width=columns()), nl=False)
 
 
 @main.command()
@@ -240,30 +182,42 @@ def schema_command() -> None:
 
 
 @main.command()
-@SPEC
+@SPECS
 @SETTINGS
 @FORMAT
 @click.option("--data", "with_data", is_flag=True, help="Tokenize all rows, too, and count them.")
-def check(spec: Path, settings: tuple[str, ...], form: Format, with_data: bool) -> None:
-    """Report every problem of SPEC; write nothing.
+def check(
+    specs: tuple[Path, ...], settings: tuple[str, ...], form: Format, with_data: bool
+) -> None:
+    """Report every problem of SPECS; write nothing.
 
     Warnings are no errors: they go to stderr, and the exit code stays 0. With --data,
     the rows are read as the run will read them, and a table shows what becomes of
     them; the tokens stay in the cache, and the run finds them there.
     """
-    document = attempt(lambda: override(load(spec), settings), form)
-    compiled = attempt(lambda: compile_document(document), form)
-    report(compiled.warnings, form)
-    if with_data:
-        from .check_data import check_data
+    compiled, problems = check_each(specs, settings)
+    warnings = [warning for each in compiled for warning in each.compiled.warnings]
+    if not problems:
+        report(warnings, form)
+    elif form == "text":
+        report(warnings)
+    exit_code = 0
+    for spec, document, result in compiled:
+        if with_data and not problems:
+            from .check_data import check_data
+            from .installing import not_installed
 
-        exit_code = check_data(document, spec, to_stderr=form != "text")
-        if exit_code:
-            sys.exit(exit_code)
-    if form == "text":
-        warned = plural(len(compiled.warnings), "warning")
-        verdict = f"compiles, with {warned}" if compiled.warnings else "fine"
-        click.echo(f"{spec}: {verdict}.\n{compiled.plan.summary.value}")
+            if lacking := not_installed("train", "ftc check --data", str(spec)):
+                fail([lacking], form)
+
+            exit_code = max(exit_code, check_data(document, spec, to_stderr=form != "text"))
+        if form == "text" and not exit_code:
+            warned = plural(len(result.warnings), "warning")
+            verdict = f"compiles, with {warned}" if result.warnings else "fine"
+            click.echo(f"{spec}: {verdict}.\n{result.plan.summary.value}")
+    if problems:
+        fail(problems if form == "text" else [*warnings, *problems], form)
+    sys.exit(exit_code)
 
 
 @main.command()
@@ -310,17 +264,21 @@ def preview(spec: Path, settings: tuple[str, ...], number: int, html: Path | Non
     run directory. The training packages must be installed.
     """
     from .check_data import preview_run, preview_spec
+    from .installing import not_installed
     from .lockfile import LOCK, PENDING, run_lock
 
+    if lacking := not_installed("train", "ftc preview", str(spec)):
+        fail([lacking])
     if (spec / LOCK).exists() or (spec / PENDING).exists():
         attempt(lambda: run_lock(spec, "name a spec, or a run directory"))
         sys.exit(preview_run(spec, number, html))
     document = attempt(lambda: override(load(spec), settings))
-    report(attempt(lambda: compile_document(document)).warnings)
+    report(without_advice(attempt(lambda: compile_document(document)).warnings))
     sys.exit(preview_spec(document, spec, number, html))
 
 
 main.add_command(data)
+main.add_command(new)
 main.add_command(report_command)
 
 if __name__ == "__main__":

@@ -79,6 +79,10 @@ COMPILER: dict[str, dict[str, str]] = {
         "ftc learns from those yet.",
         "source-twice": "Two sources of training rows have the same content.",
         "trained-and-held-out": "A file of the validation is trained on, every row of it.",
+        "few-steps": "The run has so few optimizer steps that the model learns little. The compiler counts "
+        "by the bytes of the rows, `ftc check --data` by their tokens. A warning: the spec compiles.",
+        "many-dropped": "A large part of the rows is longer than max_seq_length, and would be left out. A "
+        "warning: the spec compiles.",
         "images-not-read": "The rows may hold images, and ftc trains on their text alone. A warning: "
         "the spec compiles.",
     },

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import datetime
-import importlib.util
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
 import click
 
 from . import load
 from .diagnostics import Diagnostic
 from .formats import FORMATS, unknown
+from .installing import not_installed
 from .overrides import override
-from .report import attempt, fail, report
+from .report import attempt, columns, fail, report, without_advice
 from .row_sources import row_sources
 from .validate import validate
 
@@ -43,9 +44,11 @@ def formats(name: str | None) -> None:
     if name is not None:
         click.echo(f"{FORMATS[name].help}\n{FORMATS[name].example_row}")
         return
-    width = max(map(len, FORMATS))
+    width = max(map(len, FORMATS)) + 2
     for each, format in FORMATS.items():
-        click.echo(f"{each:<{width}}  {', '.join(format.columns)}: {format.help}")
+        text = f"{each:<{width}}{', '.join(format.columns)}: {format.help}"
+        wide = columns() or len(text) + 1
+        click.echo(fill(text, wide, subsequent_indent=" " * width, break_on_hyphens=False))
 
 
 OUTPUT = click.option(
@@ -83,7 +86,7 @@ def export(
     """
     document = attempt(lambda: override(load(spec), settings))
     checked = attempt(lambda: validate(document, but=("pairs-not-trained",)))
-    report(checked.warnings)
+    report(without_advice(checked.warnings))
     group = "validation" if validation else "train"
     sources, rows = row_sources(checked, spec.parent, group, source)
     if not sources:
@@ -125,10 +128,8 @@ def _run(module: str, output: Path, force: bool, *arguments: str, given: object 
     if output.exists() and not force:
         hint = "choose another name with -o, or overwrite it with --force"
         fail((Diagnostic("exists", "this file is there already", str(output), hints=(hint,)),))
-    if importlib.util.find_spec("tqdm") is None:
-        hint = 'pip install "ftc[train]"'
-        message = "this needs the half of ftc that reads rows, which is not installed"
-        fail((Diagnostic("no-runtime", message, "ftc data", hints=(hint,)),))
+    if lacking := not_installed("train", "reading rows", "ftc data"):
+        fail([lacking])
     command = [sys.executable, "-m", f"ftc.runtime.tools.{module}", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process, which tidies up

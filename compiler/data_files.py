@@ -5,18 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import formats
 from .diagnostics import Diagnostic, KeyPath, at
 from .format_files import FormatFile, custom
 from .formats import FORMATS
 from .json_rows import Row, json_lines, json_list
+from .lengths import Sampler
 from .load import Document
 from .parquet import footer
 from .patterns import expand, is_pattern, joined_sha256
@@ -44,8 +46,10 @@ KIND_UNREAD = "files of this kind are read when the run starts"
 class DataFile(NamedTuple):
     """A local data file. `path`: where it is.
 
-    `rows` is None where they were not counted (JSON over COPY_LIMIT). `content` is set for files
-    that are copied into the run. Of a pattern, it is all its files as one; `parts` are they.
+    `rows` is None where they were not counted (JSON over COPY_LIMIT); `about` is then how many they are
+    by the file's head, if that tells. `content` is set for files that are copied into the run. Of a
+    pattern, it is all its files as one; `parts` are they. `lengths`: of some rows, about how many tokens
+    each has.
     """
 
     path: Path
@@ -54,6 +58,8 @@ class DataFile(NamedTuple):
     rows: int | None
     content: bytes | None
     parts: tuple[DataFile, ...] = ()
+    about: int | None = None
+    lengths: tuple[int, ...] = ()
 
 
 class RowFormat(NamedTuple):
@@ -122,6 +128,8 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
     except OSError as error:
         raise Unusable("missing-file", f"{name} can't be read: {error.strerror}") from None
     code = custom(source.format, folder)
+    about: int | None = None
+    lengths: Sequence[int] = ()
     if file.suffix == ".parquet":
         columns, rows = _footer(file, name)
         found = _format(source, columns, [], code)
@@ -132,10 +140,11 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
         own = source.format if code else formats.of_unread(source.format, name, KIND_UNREAD)
         rows, found = None, RowFormat(own, code=code)
     elif content is not None and file.suffix != ".gz":
-        rows, found = _table(content, source, code)
+        rows, found, lengths = _table(content, source, code)
     else:
-        rows, found = None, _of_head(file, source, code)
-    return DataFile(file, digest, size, rows, content), found
+        rows = None
+        found, about, lengths = _of_head(file, size, source, code)
+    return DataFile(file, digest, size, rows, content, (), about, tuple(lengths)), found
 
 
 def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
@@ -204,12 +213,17 @@ def _wanted(found: RowFormat) -> Sequence[str]:
     return () if found.code else FORMATS[found.name].columns
 
 
-def _of_head(file: Path, source: Source, code: FormatFile | None) -> RowFormat:
-    """The format of a file that is large or compressed, by its first row."""
+def _of_head(
+    file: Path, size: int, source: Source, code: FormatFile | None
+) -> tuple[RowFormat, int | None, list[int]]:
+    """Of a file that is large or compressed, by its head: its format, and about how many rows it has, how
+    long (None and nothing where its head does not tell)."""
     kind = _kind(source.source)
+    packed = file.suffix == ".gz"
     try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as data:
+        with gzip.open(file) if packed else file.open("rb") as data:
             head = data.read(HEAD) if kind == ".json" else data.readline(COPY_LIMIT)
+            more = b"" if kind == ".json" else data.read(max(0, HEAD - len(head)))
     except (gzip.BadGzipFile, EOFError, zlib.error):
         message = f"{source.source} is no gzip file, or a damaged one"
         raise Unusable("bad-data", message, "copy it again from where it came") from None
@@ -223,7 +237,53 @@ def _of_head(file: Path, source: Source, code: FormatFile | None) -> RowFormat:
     found = _format(source, columns, first, code)
     if columns:
         _columns_fit(found, columns, first, source)
-    return found
+    sampler, used = _measured(kind, head, head + more, found)
+    about = round(sampler.seen * size / used) if used and not packed else None
+    return found, about, sampler.found if about else []
+
+
+def _measured(kind: str, first: bytes, head: bytes, found: RowFormat) -> tuple[Sampler, int]:
+    """The rows in the head of a file, measured, and how many bytes they take; 0 if that can't be told."""
+    sampler = Sampler(_read_by(found))
+    whole = head[: head.rfind(b"\n") + 1] or first
+    used = len(whole)
+    with suppress(
+        Unusable, UnicodeDecodeError
+    ):  # what is wrong there is said when the run reads it
+        if kind == ".json":
+            rows, used = _rows_of_list(head)
+        elif kind in DELIMITERS:
+            rows = [row for row, _ in table_rows(whole.rstrip(b"\n"), DELIMITERS[kind])]
+        else:
+            rows = [row for row, _ in json_lines(whole)]
+        for row in rows:
+            sampler.add(row)
+        return sampler, used
+    return sampler, 0
+
+
+def _rows_of_list(head: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The rows in the head of a list that goes on, and the bytes up to the end of the last of them."""
+    text = head.decode("utf-8-sig", "ignore")
+    decoder, rows = json.JSONDecoder(), list[dict[str, Any]]()
+    place = text.find("[") + 1
+    with suppress(ValueError, RecursionError):
+        while start := re.compile(r"[\s,]*").match(text, place):
+            row, end = decoder.raw_decode(text, start.end())
+            if not is_table(row):
+                break
+            rows.append(row)
+            place = end
+    return rows, len(text[:place].encode())
+
+
+def _read_by(found: RowFormat) -> tuple[str, ...]:
+    """The columns whose text a format trains on; none, which means all, for a custom one."""
+    known = None if found.code else FORMATS[found.name]
+    if known is None:
+        return ()
+    more = [column for column in known.optional if column != "text"]  # alpaca's says it all again
+    return (*known.columns, *more)
 
 
 def _kind(name: str) -> str:
@@ -240,8 +300,10 @@ def _first_of_list(head: bytes) -> list[Row]:
     return []
 
 
-def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int, RowFormat]:
-    """How many rows the file has, and their format. Raises Unusable."""
+def _table(
+    content: bytes, source: Source, code: FormatFile | None
+) -> tuple[int, RowFormat, list[int]]:
+    """How many rows the file has, their format, and about how many tokens some of them have. Raises Unusable."""
     kind = _kind(source.source)
     if kind in DELIMITERS:
         rows = table_rows(content, DELIMITERS[kind])
@@ -254,8 +316,10 @@ def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int
     found = _format(source, columns, first, code)
     _columns_fit(found, columns, first, source)
     number = 0
+    sampler = Sampler(_read_by(found))
     for row, place in chain(first, rows):
         number += 1
+        sampler.add(row)
         lacking = [column for column in _wanted(found) if column not in row]
         if lacking:
             message = f"this row has no `{lacking[0]}`, as those before it have"
@@ -264,7 +328,7 @@ def _table(content: bytes, source: Source, code: FormatFile | None) -> tuple[int
             message = f"not a row of the format {found.name}: {problem}"
             hints = (*formats.guesses(found.name, row), _example(found.name))
             raise Unusable("bad-data", message, *hints, place=place)
-    return number, found
+    return number, found, sampler.found
 
 
 def _empty(source: Source, found: RowFormat | None) -> Unusable:

@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from textwrap import wrap
 from typing import Any
 
 from .completion import names
-from .diagnostics import CompileError, Diagnostic, KeyPath, nearest, visible
+from .diagnostics import CompileError, Diagnostic, KeyPath, cells, nearest, visible
 from .language import METHODS, changes, choice, dotted, extra, field_at, homes
 from .load import Document
 from .plan import Plan, Value, leaves
@@ -153,18 +154,42 @@ def _parts(path: str) -> KeyPath:
     return tuple(int(p) if p.isdigit() else p for p in re.split(r"[.\[\]]+", path) if p)
 
 
-def show(explained: list[Explained], *, details: bool) -> str:
-    """A line a value, in columns; with `details` its help and what a change of it means."""
+def show(explained: list[Explained], *, details: bool, width: int | None = None) -> str:
+    """A line a value, in columns; with `details` its help and what a change of it means.
+
+    `width`: of a terminal; where a line has no room there, the origin goes to a line of its own.
+    """
     rows = [(e.path, *_value_and_origin(e)) for e in explained]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    first = max((len(path) for path, _, _ in rows), default=0)
+    second = max((len(value) for _, value, _ in rows), default=0)
+    if width:
+        second = min(second, max(8, width - first - ORIGIN - 4))
     lines: list[str] = []
     for e, (path, value, origin) in zip(explained, rows, strict=True):
-        lines.append(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip())
-        if details and e.help:
-            lines.append(f"    {e.help}")
-        if details and e.changes:
-            lines.append(f"    {CHANGES[e.changes]}")
+        line = f"{path:<{first}}  {value:<{second}}  {origin}".rstrip()
+        if width and cells(line) > width:
+            lines += [_cut(f"{path:<{first}}  {value}".rstrip(), width), *_wrapped(origin, width)]
+        else:
+            lines.append(line)
+        for text in (e.help, CHANGES.get(e.changes, "")) if details else ():
+            lines += _wrapped(text, width) if text else []
     return "\n".join(lines) + "\n"
+
+
+ORIGIN = 22  # columns that most origins have room in
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """A text, indented, in lines that fit."""
+    if width is None:
+        return [f"    {text}"]
+    return wrap(
+        text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def _cut(line: str, width: int) -> str:
+    return line if cells(line) <= width else f"{line[: width - 1]}…"
 
 
 CHANGES = {

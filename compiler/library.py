@@ -87,6 +87,16 @@ class Compilation(Mapping[str, File]):
     def __len__(self) -> int:
         return len(self.compiled.files)
 
+    def __repr__(self) -> str:
+        """Three lines: the whole would be every file and value."""
+        plan, warned = self.plan, len(self.warnings)
+        words = f"{plan.method.kind.value} of {plan.model.base.value}"
+        return (
+            f"<Compilation of {plan.name.value}: {words}\n"
+            f"  {len(self)} files for {self.folder}\n"
+            f"  {warned} warning{'s' * (warned != 1)}; see .summary, .plan, .warnings, .explain()>"
+        )
+
 
 def compile(
     spec: PathLike, output: PathLike | None = None, *, settings: Settings | None = None

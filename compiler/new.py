@@ -1,64 +1,237 @@
-"""`ftc new`: a first spec to go on from, with what a user most often changes spelled out."""
+"""`ftc new`: a first spec to go on from, with what a user most often changes spelled out.
+
+What can be told from the rows and from the model's name is chosen, and the line says why. What can't be
+told stands there as a choice that is still open.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from .diagnostics import visible
+from . import Compiled, compile_document
+from .accelerators import find_accelerator
+from .architectures import WITHOUT_FLASH
+from .diagnostics import CompileError, Diagnostic, visible
+from .duration import Duration, about, duration
+from .facts import is_file
+from .formats import AUTO
+from .load import Document, parse
+from .near_templates import near_template
+from .overrides import override
+from .plan import Plan
 from .quote import toml
+from .rules_duration import EPOCHS, GOAL
+from .rules_sources import HUB
 
-HEAD = """\
-# {name}: compile it with `ftc compile {file}`; `ftc explain {file}` shows every default.
-name = {quoted_name}
-seed = 42
-
-[model]
-base = {base}
-max_seq_length = 1024
-
-[method]
-kind = {method}
-"""
-LORA = "rank = 16\nalpha = 32\n"
-TAIL = """
-[[data.train]]
-source = {source}
-format = {format}
-
-[train]
-num_epochs = 3
-global_batch_size = 16
-micro_batch_size = 1
-
-[hardware]
-{hardware}
-"""
+LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+BATCHES = (16, 8, 4, 2, 1)
+SPARE = 1.25  # what is known of the rows' lengths is an estimate
+STAND_IN = "chatml"  # for a template that is still to be chosen, to see whether the rest is right
 
 
-def first_spec(
-    file: Path,
-    base: str,
-    method: str,
-    source: str,
-    data_format: str,
-    accelerator: str | None,
-) -> str:
-    """The text of a spec that is to be written to `file`."""
-    device = (
-        f'device = "cuda"\naccelerator = {toml(accelerator)}' if accelerator else 'device = "cpu"'
+@dataclass(frozen=True)
+class Choices:
+    """What the spec says; a note on a value stands behind it as a comment."""
+
+    file: Path
+    base: str
+    method: str
+    source: str
+    data_format: str
+    accelerator: str | None
+    template: str | None = None
+    template_note: str = ""
+    template_open: bool = False
+    revision: str | None = None
+    hub_id: str | None = None
+    attention: str | None = None
+    length: int = 1024
+    length_note: str = ""
+    epochs: int = 3  # 0: the steps are given
+    batch: int = 16
+    batch_note: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The text of a spec, what it compiles to, and what deserves a word."""
+
+    text: str
+    compiled: Compiled
+    warnings: tuple[Diagnostic, ...]
+
+
+def draft(choices: Choices, settings: Sequence[str]) -> Draft:
+    """The first spec for these choices, with `settings` as of --set. Raises CompileError."""
+    open_choice: tuple[Diagnostic, ...] = ()
+    steps = any(setting.startswith("train.max_steps=") for setting in settings)
+    choices = replace(choices, epochs=0 if steps else choices.epochs)
+    try:
+        compiled = compile_document(_document(choices, settings))
+    except CompileError as error:
+        errors = [problem for problem in error.diagnostics if problem.severity == "error"]
+        if {problem.code for problem in errors} != {"no-chat-template"}:
+            raise
+        guess = near_template(choices.base)
+        note = f"{guess.why}: compare it with the model's own" if guess else ""
+        choices = replace(
+            choices,
+            template=guess.template if guess else STAND_IN,
+            template_note=note,
+            template_open=guess is None,
+        )
+        open_choice = () if guess else tuple(replace(p, severity="warning") for p in errors)
+        compiled = compile_document(_document(choices, settings))
+    choices = _chosen(choices, compiled, settings)
+    choices = replace(choices, epochs=0 if steps else choices.epochs)
+    compiled = compile_document(_document(choices, settings))
+    text = _document(choices, settings, final=True).text
+    told = [w for w in compiled.warnings if w.code != "unpinned"]  # a line of the spec says that
+    return Draft(text, compiled, (*open_choice, *told))
+
+
+def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Choices:
+    """The choices with what the rows, the model and this machine tell."""
+    plan, facts = compiled.plan, compiled.facts
+    hub_id = plan.model.hub_id.value if plan.model.hub_id else None
+    kind = facts.architecture.model_type if facts.architecture else ""
+    gpu = find_accelerator(choices.accelerator)
+    flash = gpu is not None and gpu.bfloat16 and kind not in WITHOUT_FLASH
+    choices = replace(
+        choices,
+        data_format=plan.data.train[0].format.value  # the name says more to who reads the spec
+        if choices.data_format == AUTO
+        else choices.data_format,
+        hub_id=hub_id,
+        revision=cached_revision(hub_id) if hub_id else None,
+        attention="flash_attention_2" if flash and find_spec("flash_attn") else None,
     )
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in file.stem)
+    found = duration(plan, facts)
+    if found is None or not found.longest:
+        return choices
+    most = facts.architecture.max_position if facts.architecture else None
+    fitting = [n for n in LENGTHS if n <= (most or LENGTHS[-1])] or [most or LENGTHS[0]]
+    length = next((n for n in fitting if n >= found.longest * SPARE), fitting[-1])
+    epochs, batch, steps = _batch(plan, compiled, length)
+    return replace(
+        choices,
+        length=length,
+        length_note=f"99% of the rows have about {found.longest} tokens or fewer",
+        epochs=epochs,
+        batch=batch,
+        batch_note=f"about {about(steps, 'step')} in all" if not settings else "",
+    )
+
+
+def _batch(plan: Plan, compiled: Compiled, length: int) -> tuple[int, int, int]:
+    """How many epochs of how large a batch make enough steps, and how many: (epochs, batch, steps)."""
+    for epochs, batch in [
+        *((3, size) for size in BATCHES),
+        *((n, 1) for n in range(4, EPOCHS + 1)),
+    ]:
+        found = _with(plan, compiled, length, epochs, batch)
+        if found is not None and found.steps >= GOAL:
+            return epochs, batch, found.steps
+    found = _with(plan, compiled, length, EPOCHS, 1)
+    return EPOCHS, 1, found.steps if found else 1
+
+
+def _with(plan: Plan, compiled: Compiled, length: int, epochs: int, batch: int) -> Duration | None:
+    """How long the run would be."""
+
+    def value(old: Any, number: int) -> Any:
+        return old._replace(value=number)
+
+    other = plan._replace(
+        model=plan.model._replace(max_seq_length=value(plan.model.max_seq_length, length)),
+        batch=plan.batch._replace(global_batch_size=value(plan.batch.global_batch_size, batch)),
+        train=plan.train._replace(
+            num_epochs=value(plan.batch.global_batch_size, epochs), max_steps=None
+        ),
+    )
+    return duration(other, compiled.facts)
+
+
+def cached_revision(hub_id: str) -> str | None:
+    """The commit of a model that this machine's cache of the Hub holds (huggingface_hub's layout)."""
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    with suppress(OSError, ValueError):
+        head = cache / f"models--{hub_id.replace('/', '--')}" / "refs" / "main"
+        commit = head.read_text("ascii").strip()
+        return commit if len(commit) == 40 else None
+    return None
+
+
+def beside(path: str, file: Path) -> str:
+    """A path as it is typed here, for a spec in another folder: relative to the spec."""
+    here = Path(path)
+    folder = file.parent
+    with suppress(OSError, ValueError):
+        if not here.is_absolute() and folder != Path() and (here.exists() or is_file(path)):
+            return Path(os.path.relpath(here, folder)).as_posix()
+    return path
+
+
+def _document(choices: Choices, settings: Sequence[str], final: bool = False) -> Document:
+    """The spec, with a stand-in for what is still to be chosen unless it is the final one."""
+    return override(parse(_text(choices, final), str(choices.file)), settings)
+
+
+def _text(choices: Choices, final: bool) -> str:
+    """The spec's lines, table by table."""
+    name = "".join(
+        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in choices.file.stem
+    )
     name = name.lstrip("._-") or "run"
-    values = {
-        "name": name,
-        "file": visible(shlex.quote(file.name)),
-        "quoted_name": toml(name),
-        "base": toml(base),
-        "method": toml(method),
-        "source": toml(source),
-        "format": toml(data_format),
-        "hardware": device,
-    }
-    lora = LORA if method != "full" else ""
-    return HEAD.format(**values) + lora + TAIL.format(**values)
+    file = visible(shlex.quote(choices.file.name))
+    lora = ["rank = 16", "alpha = 32"] if choices.method != "full" else []
+    device = ['device = "cpu"']
+    if choices.accelerator:
+        device = ['device = "cuda"', f"accelerator = {toml(choices.accelerator)}"]
+    lines = [
+        f"# {name}: compile it with `ftc compile {file}`; `ftc explain {file}` shows every default.",
+        *(f"name = {toml(name)}", "seed = 42", "", "[model]", f"base = {toml(choices.base)}"),
+        *_revision(choices),
+        *_template(choices, final),
+        *_noted("attention", choices.attention, "flash-attn is installed here"),
+        *_noted("max_seq_length", choices.length, choices.length_note),
+        *("", "[method]", f"kind = {toml(choices.method)}", *lora),
+        *("", "[[data.train]]", f"source = {toml(choices.source)}"),
+        *(f"format = {toml(choices.data_format)}", "", "[train]"),
+        *([f"num_epochs = {choices.epochs}"] if choices.epochs else []),
+        *_noted("global_batch_size", choices.batch, choices.batch_note),
+        *("micro_batch_size = 1", "", "[hardware]", *device),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _noted(key: str, value: str | int | None, note: str) -> list[str]:
+    return [] if value is None else [f"{key} = {toml(value)}" + (f"  # {note}" if note else "")]
+
+
+def _revision(choices: Choices) -> list[str]:
+    """The commit, or how to get it: without one, the run takes what the Hub has on the day."""
+    if choices.hub_id is None:
+        return []
+    if choices.revision:
+        return _noted("revision", choices.revision, "what this machine has in its cache of the Hub")
+    address = f"{HUB}/{choices.hub_id}"
+    return [f'# revision = "..."  # not pinned yet; this prints it: git ls-remote {address} HEAD']
+
+
+def _template(choices: Choices, final: bool) -> list[str]:
+    if choices.template_open and final:
+        return [
+            "# Still to choose: the chat template, which the name does not tell. Name one that ftc ships, or",
+            "# put the model's own chat_template.jinja beside this file and name that. Then remove the `# `.",
+            f"# chat_template = {toml(STAND_IN)}",
+        ]
+    return _noted("chat_template", choices.template, visible(choices.template_note))

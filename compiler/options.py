@@ -8,6 +8,9 @@ from .completion import settable
 from .report import FORMATS
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
+SPECS = click.argument(
+    "specs", nargs=-1, required=True, metavar="SPECS", type=click.Path(path_type=Path)
+)
 SETTINGS = click.option(
     "--set",
     "settings",

@@ -147,9 +147,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["losses"] = part("losses_fused" if fuses_head(plan) else "losses_plain")
     parts |= _imports(plan)
     vendored = plan.vendor_runtime.value
-    needs = "requirements.txt" if vendored else "ftc[train]"
+    needs = "requirements.txt" if vendored else "ftc, with requirements.txt,"
     parts["python_check"] = fill("python_check.sh", {"needs": needs}).rstrip("\n")
-    parts["and_ftc"] = "" if vendored else ", and ftc itself"
+    parts["and_ftc"] = "" if vendored else ", and ftc itself (`pip install .` in its clone)"
     parts["flash"] = attention.value == "flash_attention_2"
     parts["cpu"] = hardware.device.value == "cpu"
     parts["gpu"] = not parts["cpu"]
@@ -181,7 +181,7 @@ def _load(plan: Plan) -> str:
 
 def _watching(plan: Plan) -> dict[str, str]:
     """The calls that log, save and sample, with what the plan adds to them."""
-    log = ["engine", "total_steps", "first_step", "LOG_EVERY", "options.allow_drift"]
+    log = ["engine", "stream", "total_steps", "first_step", "LOG_EVERY", "options.allow_drift"]
     log += ["PEAK_TFLOPS"] if plan.hardware.peak_tflops else []
     save = ["engine", "step + 1", "KEEP_CHECKPOINTS", "stream"]
     save += ["validation_losses=validation_losses"] if plan.train.eval_every else []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +38,36 @@ def report(diagnostics: Sequence[Diagnostic], form: Format = "text") -> None:
         marker = f"{diagnostic.severity}[{diagnostic.code}]"
         click.echo(text.replace(marker, click.style(marker, fg=colour, bold=True), 1), err=True)
         click.echo(err=True)
+
+
+def columns() -> int | None:
+    """How wide a terminal is that reads stdout; None where nothing is to be wrapped, as in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def without_advice(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics without those that `ftc check` and `ftc compile` show: else every command would."""
+    advice = ("unpinned", "few-steps", "many-dropped")
+    return [diagnostic for diagnostic in diagnostics if diagnostic.code not in advice]
+
+
+def short_pins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics with one short word for all on pins of a spec."""
+    unpinned = Counter(d.path for d in diagnostics if d.code == "unpinned")
+    words = [
+        Diagnostic(
+            "unpinned",
+            "what this run takes of the Hub is not pinned to a commit, so it may change"
+            if number == 1
+            else f"{number} things that this run takes of the Hub are not pinned, so they may change",
+            path,
+            hints=(f"`ftc check {shlex.quote(path)}` shows how to pin",),
+            severity="warning",
+        )
+        for path, number in unpinned.items()
+    ]
+    others = [diagnostic for diagnostic in diagnostics if diagnostic.code != "unpinned"]
+    return [*others, *words]
 
 
 def fail(diagnostics: Sequence[Diagnostic], form: Format = "text") -> NoReturn:

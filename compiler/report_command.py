@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import click
 
 from .diagnostics import CompileError, Diagnostic
+from .installing import not_installed
 from .report import fail
 from .run_log import read_log
 from .sides import of_run, of_trained
@@ -44,9 +44,8 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
             found.append(Reported(name, trained, log, compiled))
         except CompileError as error:
             problems += error.diagnostics
-    if png is not None and importlib.util.find_spec("matplotlib") is None:
-        hint = "pip install 'ftc[report]'"
-        problems.append(Diagnostic("no-runtime", "--png needs matplotlib", str(png), hints=(hint,)))
+    if png is not None and (lacking := not_installed("report", "--png", str(png))):
+        problems.append(lacking)
     if output.exists() and not force and MARK.encode() not in output.read_bytes()[:1000]:
         hint = "choose another name with -o, or overwrite it with --force"
         message = "this file is there already, and ftc report did not write it"

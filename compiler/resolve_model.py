@@ -7,7 +7,7 @@ from typing import Any
 
 from . import plan as p
 from .accelerators import find_accelerator
-from .architectures import EXPERT_LAYERS, INSTEAD, UNADAPTED, UNLEARNT, WITHOUT_FLASH
+from .architectures import EXPERT_LAYERS, INSTEAD, UNADAPTED, UNLEARNT
 from .chat_clock import asks
 from .facts import Facts
 from .fusing import fused
@@ -34,12 +34,10 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
     attention: Value[str] = take("model.attention")
     if attention.value == "auto":
         kind = facts.architecture.model_type if facts.architecture else ""
-        if capable and dtype.value != "float32" and kind not in WITHOUT_FLASH:
-            attention = derived("flash_attention_2", f"what {target(spec)} can in {dtype.value}")
-        elif kind in INSTEAD:
-            attention = derived(INSTEAD[kind], f"what transformers' {kind} can")
-        else:
-            attention = derived("segment_sdpa", f"what {target(spec)} can in {dtype.value}")
+        # Never flash_attention_2: a package that is compiled against torch, which the compiler can't see.
+        own = kind not in INSTEAD
+        why = "torch's own, which needs no package" if own else f"what transformers' {kind} can"
+        attention = derived(INSTEAD.get(kind, "segment_sdpa"), why)
     checkpointing: Value[Any] = take("model.gradient_checkpointing")
     if checkpointing.value == "auto":
         gpu = spec.hardware.device == "cuda"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import Compiled, compile_for, load
+from . import Compiled, compile_document, compile_for, load
 from .diagnostics import CompileError, Diagnostic, at
 from .load import Document
 from .overrides import override
@@ -18,6 +18,29 @@ class Target(NamedTuple):
     spec: Path
     document: Document
     folder: Path
+
+
+class Checked(NamedTuple):
+    """A spec without errors."""
+
+    spec: Path
+    document: Document
+    compiled: Compiled
+
+
+def check_each(
+    specs: Sequence[Path], settings: Sequence[str]
+) -> tuple[list[Checked], list[Diagnostic]]:
+    """The specs without errors, and the problems of the others."""
+    found: list[Checked] = []
+    problems: list[Diagnostic] = []
+    for spec in dict.fromkeys(specs):
+        try:
+            document = override(load(spec), settings)
+            found.append(Checked(spec, document, compile_document(document)))
+        except CompileError as error:
+            problems += error.diagnostics
+    return found, problems
 
 
 def compile_each(

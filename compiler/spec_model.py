@@ -53,8 +53,8 @@ class Model(Table, affects="numerics"):
     )
     attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = key(
         "auto",
-        help="auto: flash_attention_2 on Ampere and newer, else segment_sdpa, which runs torch's "
-        "SDPA on each sample of a packed sequence.",
+        help="auto: segment_sdpa, torch's SDPA on each sample of a packed sequence, which needs no package. "
+        "flash_attention_2, for Ampere and newer, needs flash-attn: the run's README.md says how.",
         changes="resumable",
     )
     chat_template: Line = key(

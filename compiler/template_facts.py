@@ -12,6 +12,7 @@ from jinja2 import TemplateSyntaxError
 from .chat_clock import parse
 from .diagnostics import Diagnostic, at, guess
 from .load import Document
+from .near_templates import near_template
 from .presets import ModelPreset, chat_templates, shipped_templates
 from .spec import Spec
 from .tree import is_array, is_table
@@ -66,6 +67,8 @@ def _like(wanted: str) -> list[str]:
 
 def _no_template(base: str, document: Document) -> Diagnostic:
     set_here = document.key(TEMPLATE) is not None
+    near = near_template(base)
+    likely = [f'set model.chat_template = "{near.template}", {near.why}'] if near else []
     return at(
         document,
         TEMPLATE if set_here else BASE,
@@ -74,7 +77,8 @@ def _no_template(base: str, document: Document) -> Diagnostic:
         on="value",
         why="the run carries it: training, chat and server all use the same",
         hints=[
-            "set model.chat_template to one that ftc ships, or to the path of a .jinja file",
+            *likely,
+            f"{'or ' if near else ''}set model.chat_template to one that ftc ships, or to the path of a .jinja file",
             *shipped_templates(),
         ],
     )

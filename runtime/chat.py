@@ -12,7 +12,7 @@ from .errors import EXIT_ERROR, RunError
 from .exported import stops
 
 HELP = """\
-/reset forgets the conversation, /exit (or Ctrl-D) ends it. End a line with \\ to go on in the next one."""
+/reset forgets the conversation, /exit (or Ctrl-C, Ctrl-D) ends it. End a line with \\ to go on in the next one."""
 
 Messages = list[dict[str, str]]
 
@@ -68,6 +68,12 @@ def read(prompt: str) -> str | None:
             line = input("" if not prompt else prompt if not lines else "... ")
         except EOFError:
             return "\n".join(lines) if lines else None
+        except KeyboardInterrupt:  # drops the lines before, as a shell does, or is the end
+            print()
+            if not lines:
+                return None
+            lines = []
+            continue
         if not line.endswith("\\"):
             return "\n".join([*lines, line])
         lines.append(line[:-1])

@@ -219,6 +219,14 @@ def not_installed(folder: Path | None = None) -> list[str]:
     return [name for name in pinned if not _has(name)]
 
 
+# flash-attn is compiled against the torch that is there, and its build asks for these.
+FLASH = [
+    "pip install \"$(grep '^torch==' requirements.txt)\" setuptools wheel ninja packaging && "
+    "pip install --no-build-isolation -r requirements.txt",
+    'or, without flash-attn, set model.attention = "segment_sdpa" and compile again',
+]
+
+
 def _has(package: str) -> bool:
     try:
         importlib.metadata.version(package)
@@ -250,7 +258,7 @@ def check(arguments: list[str], folder: Path | None = None) -> None:
         raise RunError(
             "not-installed",
             f"this environment has no {', no '.join(missing)}",
-            "pip install -r requirements.txt",
+            *(FLASH if "flash-attn" in missing else ["pip install -r requirements.txt"]),
             "or take the line out of requirements.txt, if the run does without",
             where="requirements.txt",
         )

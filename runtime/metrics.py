@@ -13,8 +13,8 @@ import torch
 from deepspeed.runtime.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from . import clock, flops, lock, stored
-from .data import Step, listed
+from . import clock, duration, flops, lock, stored
+from .data import Step, Stream, listed
 from .errors import RunError
 from .validation import Losses, lowest
 
@@ -147,13 +147,15 @@ class Log:
 
 def start(
     engine: Any,
+    stream: Stream,
     total_steps: int,
     first_step: int,
     log_every: int,
     drift: bool,
     peak_tflops: float | None = None,
 ) -> Log:
-    """Opens the log, and writes down which run this is and which of its files were edited.
+    """Opens the log, says how long the run is, and writes down which run this is and which of its files were
+    edited.
 
     `peak_tflops`: what one device can do.
     """
@@ -179,6 +181,11 @@ def start(
     if log.writes and first_step >= total_steps:
         say(f"All {total_steps} steps are done already.")
     elif log.writes:
+        sequences, size = len(stream.sequences), stream.global_batch_size
+        epochs = None if stream.end is None else stream.end // sequences
+        say(duration.words(stream.samples.lengths, sequences, size, total_steps, epochs))
+        if stream.end is not None and (few := duration.few_steps(total_steps)):
+            say(few)
         say(f"Training steps {first_step + 1} to {total_steps}.")
     return log
 

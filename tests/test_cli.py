@@ -1,5 +1,6 @@
 """The command line: help, and the specs that we ship."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ SHIPPED = [ROOT / "specs" / "quickstart.toml", *sorted((ROOT / "tests/golden").g
 def test_specs_that_we_ship_are_fine(path: Path) -> None:
     result = ftc("check", path)
     assert result.stdout.startswith(f"{path}: fine.\n")
-    assert result.stderr == ""
+    told = set(re.findall(r": warning\[([a-z-]+)\]: ", result.stderr))
+    short = {"few-steps"} if path.parent.name in ("gpu8-zero3-offload", "nodes2-lora") else set()
+    assert told == short  # the rows of these two are a sample
 
 
 def test_what_is_warned_of_is_not_fine(folder: Path) -> None:

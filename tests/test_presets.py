@@ -88,7 +88,7 @@ def test_what_names_no_architecture_and_memory_is_no_accelerator(name) -> None:
         ("turing-16G", "float16", "segment_sdpa"),
         ("volta-32G", "float16", "segment_sdpa"),
         *[
-            (f"{new}-40G", "bfloat16", "flash_attention_2")
+            (f"{new}-40G", "bfloat16", "segment_sdpa")
             for new in ("ampere", "ada", "hopper", "blackwell")
         ],
     ],

@@ -69,7 +69,8 @@ def load(
         count.duplicates = double
     if distributed.place()[0] == 0:
         said = [f"{source.name}: {one.said}" for source, one in zip(sources, found, strict=True)]
-        print("\n".join([*said, ledgers.table(counts)]), flush=True)
+        parts = [*said, ledgers.table(counts), ledgers.many_dropped(counts)]
+        print("\n".join(filter(None, parts)), flush=True)
         ledgers.write(counts, ledger)
     ledgers.check(counts, max_dropped_fraction, max_truncated_fraction)
     return samples

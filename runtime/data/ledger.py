@@ -1,5 +1,6 @@
 """What became of the rows of each source: nothing is left out that is not counted here."""
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,6 +9,8 @@ from pathlib import Path
 from ..errors import RunError
 
 EXAMPLES = 3  # so many places are named for each reason
+STEP = 64  # tokens: how exactly the lengths of rows that are too long are kept
+LOST = 0.1  # share of the rows that may be too long without a word
 FATES = {
     "truncated": "truncated",
     "without_end": "without an end token",
@@ -43,7 +46,8 @@ class Ledger:
     last token that is learnt does not end the answer) are among the kept; `control` (a text holds that of a
     control token, such as <|im_end|>, which becomes that token here and at a server) is of all. `joined`:
     see `tokens.chat_samples`. `left_out`: by what the chat template leaves out of them. `tokens` and
-    `supervised_tokens` are counted after truncation; a supervised token is one that is predicted.
+    `supervised_tokens` are counted after truncation; a supervised token is one that is predicted. `overlong`:
+    of the rows that were dropped for their length, how many have at most so many tokens, in steps of STEP.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Ledger:
     tokens: int = 0
     supervised_tokens: int = 0
     longest: int = 0
+    overlong: dict[str, int] = field(default_factory=dict)
 
     @property
     def num_dropped(self) -> int:
@@ -72,6 +77,12 @@ class Ledger:
         for name in fields:
             self.left_out.setdefault(name, Fate()).add(1, [place])
 
+    def drop_overlong(self, length: int, limit: int, place: str) -> None:
+        """Drops a row of `length` tokens, more than `limit`."""
+        self.drop(f"longer than {limit:,} tokens", place)
+        step = str(-(-length // STEP) * STEP)
+        self.overlong[step] = self.overlong.get(step, 0) + 1
+
     def add(self, more: "Ledger") -> None:
         """Takes in the counts of further rows of the same source."""
         for mine, theirs in ((self.dropped, more.dropped), (self.left_out, more.left_out)):
@@ -83,6 +94,8 @@ class Ledger:
         for name in ("rows", "samples", "tokens", "supervised_tokens"):
             setattr(self, name, getattr(self, name) + getattr(more, name))
         self.longest = max(self.longest, more.longest)
+        for length, rows in more.overlong.items():
+            self.overlong[length] = self.overlong.get(length, 0) + rows
 
     def renamed(self, moved: dict[str, str]) -> "Ledger":
         """The same with places in files that are called otherwise now (old name -> new)."""
@@ -106,6 +119,7 @@ def write(ledgers: Sequence[Ledger], path: str | Path) -> None:
     Path(path).write_text(text + "\n", "utf-8")
 
 
+WIDTH = 80  # columns of a terminal
 COLUMNS = ("rows", "dropped", "samples", "truncated", "double", "tokens", "with loss", "longest")
 
 
@@ -117,10 +131,12 @@ def table(ledgers: Sequence[Ledger]) -> str:
         counts += (one.tokens, one.supervised_tokens, one.longest)
         lines.append((one.source, *(f"{count:,}" for count in counts)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
-    ]
+    alone = sum(widths) + 2 * len(COLUMNS) > WIDTH  # then a source stands above its counts
+    text = []
+    for number, (name, *counts) in enumerate(lines):
+        text += [name] if alone and number else []
+        first = "" if alone else name.ljust(widths[0])
+        text.append("  ".join([first, *map(str.rjust, counts, widths[1:])]))
     for one in ledgers:
         fates = {f"dropped, {reason}": fate for reason, fate in one.dropped.items()}
         fates |= {said: getattr(one, name) for name, said in FATES.items()}
@@ -133,6 +149,24 @@ def table(ledgers: Sequence[Ledger]) -> str:
                 more = ", ..." if fate.rows > len(fate.first) else ""
                 text.append(f"  {fate.rows:,} {name}: {', '.join(fate.first)}{more}")
     return "\n".join(text)
+
+
+def many_dropped(ledgers: Sequence[Ledger]) -> str:
+    """The warning where many rows are too long, with the length that would keep 99 % of them; "" if few are."""
+    rows = sum(ledger.rows for ledger in ledgers)
+    lengths = sorted((int(n), count) for one in ledgers for n, count in one.overlong.items())
+    lost = sum(count for _, count in lengths)
+    if lost <= LOST * rows:
+        return ""
+    at_most = itertools.accumulate(count for _, count in lengths)
+    enough = next(
+        n for (n, _), sum_ in zip(lengths, at_most, strict=True) if lost - sum_ <= 0.01 * rows
+    )
+    return (
+        f"warning[many-dropped]: {lost:,} of {rows:,} rows ({lost / rows:.0%}) are dropped, as they are longer than "
+        f"max_seq_length\n  hint: set model.max_seq_length to {enough}: that keeps 99% of the rows\n"
+        '  hint: or set data.on_overlong = "truncate", which cuts them off'
+    )
 
 
 def check(

@@ -233,7 +233,7 @@ def _fit(sample: Sample, settings: Settings, ledger: Ledger) -> Sample | None:
                 where=sample.row,
             )
         if settings.on_overlong == "drop":
-            ledger.drop(f"longer than {limit:,} tokens", sample.row)
+            ledger.drop_overlong(len(sample.ids), limit, sample.row)
             return None
         sample = Sample(sample.ids[:limit], sample.loss[:limit], sample.row)
         ledger.truncated.add(1, [sample.row])

@@ -12,7 +12,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .. import lock
+import numpy as np
+
+from .. import duration, lock
 from ..errors import RunError, run
 from . import with_own_names
 
@@ -45,16 +47,17 @@ def main(folder: Path) -> None:
     if plan["data.packing"]:
         sequences = len(data.pack(samples, limit))
         full = samples.lengths.sum() / (sequences * limit)
-        print(
-            f"{_number(len(samples), 'sample')} in {_number(sequences, 'sequence')} of {limit:,} tokens, "
-            f"{full:.1%} full."
-        )
-    steps = math.ceil(sequences / plan["batch.global_batch_size"])
-    print(f"An epoch is {_number(steps, 'step')}.")
+        print(f"Sequences of at most {limit:,} tokens, {full:.1%} full.")
+    print(how_long(plan, samples.lengths, sequences))
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' if count > 1 else ''}"
+def how_long(plan: dict[str, Any], lengths: np.ndarray, sequences: int) -> str:
+    """How long the run of a plan is, and a warning where it is too short."""
+    batch, steps = plan["batch.global_batch_size"], plan.get("train.max_steps")
+    epochs = None if steps else plan["train.num_epochs"]
+    total = steps or math.ceil(epochs * sequences / batch)
+    words = duration.words(lengths, sequences, batch, total, epochs)
+    return "\n".join(filter(None, [words, "" if steps else duration.few_steps(total)]))
 
 
 def load_tokenizer(plan: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .. import data, distributed, lock
 from ..data.tokens import Sample
 from ..errors import run
 from . import preview_page, with_own_names
-from .check_data import load_tokenizer, sources
+from .check_data import how_long, load_tokenizer, sources
 
 MARKS = ("⟦", "⟧")  # around what is learnt, for readers without colour
 SEQUENCES = 4  # so many are shown
@@ -51,6 +52,7 @@ class Preview:
     sequences: list[list[Sample]]
     num_sequences: int
     max_seq_length: int
+    how_long: str
     lengths: list[tuple[int, int, int]]  # (from, to, how many samples)
     packed: bool
 
@@ -93,6 +95,7 @@ def preview(folder: Path, number: int) -> Preview:
         ],
         len(sequences),
         length,
+        how_long(plan, samples.lengths, len(sequences)),
         histogram(lengths),
         packed,
     )
@@ -131,13 +134,14 @@ def as_text(found: Preview, colour: bool) -> str:
         learnt = int(sample.loss.sum())
         lines += [f"{sample.row}: {len(sample.ids)} tokens, {learnt} of them learnt", ""]
         lines += [_marked(tokens, colour), ""]
-    sequences = f"{found.num_sequences:,} sequence{'' if found.num_sequences == 1 else 's'}"
+    lines.append(found.how_long)
     kind = "several samples" if found.packed else "one sample"
-    lines.append(f"{sequences} of {kind} each, {found.max_seq_length:,} tokens at most.")
+    lines.append(f"A sequence holds {kind}, {found.max_seq_length:,} tokens at most.")
     lines += ["Positions restart at each sample, and none sees another.", ""]
     for number, sequence in enumerate(found.sequences, 1):
         parts = " | ".join(f"{len(sample.ids)} {sample.row}" for sample in sequence)
-        lines.append(f"  {number}. {sum(len(sample.ids) for sample in sequence):,} tokens: {parts}")
+        total = sum(len(sample.ids) for sample in sequence)
+        lines += wrap(f"  {number}. {total:,} tokens: {parts}", 80, subsequent_indent="     ")
     lines += ["", "Lengths:"]
     most = max((count for _, _, count in found.lengths), default=1)
     for low, high, count in found.lengths:

@@ -67,6 +67,7 @@ def page(found: "Preview") -> str:
 <h1>{escape(found.name)}</h1>
 <p>{escape(found.summary)}</p>
 <div class="facts">{cards}</div>
+<p>{escape(found.how_long).replace(chr(10), "<br>")}</p>
 <h2>What became of the rows</h2>
 {_ledger(found.ledger)}
 <h2>As the model sees them</h2>
