@@ -79,6 +79,20 @@ SEQ2SEQ = {
     "switch_transformers", "t5", "t5gemma", "umt5",
 }  # fmt: skip
 
+# They answer to sounds or pictures, by themselves or beside a larger model: of a text alone they make nothing.
+OF_MEDIA = {
+    "gemma4_assistant": "a drafter that guesses along with a larger model",
+    "gemma4_unified_assistant": "a drafter that guesses along with a larger model",
+    "git": "a model that writes captions for pictures",
+    "got_ocr2": "a model that reads the text in pictures",
+    "moshi": "a model of speech",
+    "moss_transcribe_diarize": "a model that writes down speech",
+    "musicgen": "a model of music",
+    "musicgen_melody": "a model of music",
+    "trocr": "a model that reads the text in pictures",
+    "whisper": "a model that writes down speech",
+}
+
 # They count the tokens of a row from its start: gpt_neo's mask ends at its last position, and llama4 scales
 # queries behind its 8,192nd token (its floor_scale).
 ROW_LIMITS = {"gpt_neo": None, "llama4": 8192, "llama4_text": 8192}

@@ -1,13 +1,14 @@
 """What keys mean together: one named function for each rule. They judge and change nothing.
 
 A rule takes the spec, the facts and the document (for places) and yields diagnostics. The rules
-stand in `rules_hardware`, `rules_method`, `rules_model`, `rules_optim`, `rules_training`, `rules_tracking`
-and `rules_sources`.
+stand in `rules_base`, `rules_hardware`, `rules_method`, `rules_model`, `rules_optim`, `rules_training`,
+`rules_tracking` and `rules_sources`.
 """
 
 from __future__ import annotations
 
 from . import (
+    rules_base,
     rules_experts,
     rules_hardware,
     rules_method,
@@ -51,7 +52,9 @@ RULES: tuple[Rule, ...] = (
     rules_model.kernels_fit,
     rules_tracking.trackers_once,
     rules_tracking.something_goes_online,
-    rules_model.goes_on_with_a_text,
+    rules_base.goes_on_with_a_text,
+    rules_base.has_its_head,
+    rules_base.own_code_is_trusted,
     rules_model.can_be_quantized,
     rules_model.length_fits_model,
     rules_model.tokens_have_embeddings,
