@@ -152,14 +152,29 @@ UNADAPTED = {
 # They read or rescale a weight where bitsandbytes has packed it.
 UNQUANTIZED = {"gemma3n", "gemma3n_text", "hy_v4", "longcat_flash", "mamba", "rwkv"}
 
-# Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts,
-# indexers that choose what is attended to, towers for images. DeepSpeed gives them a gradient of 0, and weight
-# decay would shrink them.
+# Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts and
+# indexers that choose what is attended to. DeepSpeed gives them a gradient of 0, and weight decay would shrink them.
 UNLEARNT = {
     **dict.fromkeys(("deepseek_v32", "glm_moe_dsa", "hy_v4"), ("*.indexer",)),
     **dict.fromkeys(("ernie4_5_moe", "laguna"), ("*.e_score_correction_bias",)),
     "afmoe": ("*.expert_bias",),
     "deepseek_v4": ("*.compressor.indexer",),
-    "gemma3": ("model.vision_tower", "model.multi_modal_projector"),
     "hrm_text": ("model.z_L_init",),
+}
+
+# Modules that only pictures and sounds reach, by the names that they have in the class of the whole model. A config
+# may leave some of them out.
+TOWERS = {
+    "dots3_note": ("vision_tower", "audio_tower"),
+    "emu3": ("vqmodel",),
+    "fuyu": ("vision_embed_tokens",),
+    "gemma3": ("vision_tower", "multi_modal_projector"),
+    **dict.fromkeys(
+        ("gemma3n", "gemma4"), ("vision_tower", "audio_tower", "embed_vision", "embed_audio")
+    ),
+    "gemma4_unified": ("embed_vision", "embed_audio"),
+    "llama4": ("vision_model", "multi_modal_projector"),
+    "mllama": ("vision_model", "multi_modal_projector"),
+    "phi4_multimodal": ("embed_tokens_extend",),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_moe", "qwen4_exp"), ("visual",)),
 }

@@ -139,6 +139,10 @@ RUN: dict[str, str] = {
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
+    "not-the-base": "The model that was loaded has other weights than the base's files, or computes something else "
+    "than its config gives.",
+    "weights-not-finite": "Weights of the base are infinite or no numbers, in the files or in the dtype of the run.",
+    "logits-not-finite": "The base answers with what is no number.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "

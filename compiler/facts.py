@@ -35,6 +35,7 @@ from .tree import is_array, is_table
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
+LOADER = "AutoModelForCausalLM"  # transformers' loader of causal language models
 BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
@@ -72,6 +73,11 @@ class Facts(NamedTuple):
         """The name of a source's format, as far as it is known."""
         found = self.formats.get((group, index))
         return found.name if found else source.format
+
+    def runs_own_code(self, spec: Spec) -> bool:
+        """Whether the base is loaded by code that lies beside its weights."""
+        local = self.local_model
+        return bool(spec.model.trust_remote_code and local and LOADER in local.code)
 
     def copied(self) -> Iterator[tuple[CopyKey, Path, bytes]]:
         """The files that the run carries a copy of: where the spec names each, its path and content."""
@@ -169,6 +175,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     inner: Any = data.get("text_config")  # of a model of texts and pictures
     text = {**data, **inner} if is_table(inner) else data
 
+    blocks: Any = text.get("cross_attention_layers")
+
     def number(key: str) -> int | None:
         value = text.get(key)
         return value if isinstance(value, int) else None
@@ -189,6 +197,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
         # Code of the model's own may name them as it likes.
         modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
+        crossing=tuple(b for b in (blocks if is_array(blocks) else ()) if isinstance(b, int)),
     )
 
 

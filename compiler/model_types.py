@@ -179,10 +179,10 @@ xclip_text_model xclip_vision_model xcodec xcodec2 yolos yoso zoedepth
 """
 
 # The class that AutoModelForCausalLM takes.
-CAUSAL = dict(pair.split(":") for pair in _CAUSAL.split())
+CAUSAL = {kind: name for kind, _, name in (pair.partition(":") for pair in _CAUSAL.split())}
 # Of them, those whose folder holds a model of pictures or sounds as well, where that class is its text model alone:
 # the class of the whole, which AutoModelForImageTextToText takes.
-WHOLE = dict(pair.split(":") for pair in _WHOLE.split())
+WHOLE = {kind: name for kind, _, name in (pair.partition(":") for pair in _WHOLE.split())}
 # Models of pictures or sounds that answer in text, without a causal class.
 WITH_MEDIA = frozenset(_WITH_MEDIA.split())
 # All others that transformers knows.

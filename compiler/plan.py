@@ -47,7 +47,8 @@ class ModelPlan(NamedTuple):
 
     `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
     the base has, with `max_position` as the longest context then. `fused`: functions of
-    `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are taken for.
+    `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are taken for. `auto_class`: transformers'
+    loader, None for AutoModelForCausalLM; `towers`: modules that text never reaches.
     """
 
     base: Value[str]
@@ -55,6 +56,8 @@ class ModelPlan(NamedTuple):
     hub_id: Value[str] | None
     folder: Value[str] | None
     revision: Value[str] | None
+    auto_class: Value[str] | None
+    towers: Value[list[str]] | None
     dtype: Value[str]
     attention: Value[str]
     chat_template: Value[str]

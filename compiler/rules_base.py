@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from .architectures import ENCODERS, OF_MEDIA, SEQ2SEQ
 from .diagnostics import Diagnostic, KeyPath, at, guess
-from .facts import Facts
+from .facts import LOADER, Facts
 from .load import Document
 from .model_types import CAUSAL, OTHERS, TRANSFORMERS, WITH_MEDIA
 from .spec import Spec
 
 BASE: KeyPath = ("model", "base")
-LOADER = "AutoModelForCausalLM"
 CHOOSE = "choose a causal language model, such as smollm2-135m-instruct or qwen3-0.6b"
 TRUST = "read the .py files in its folder, then set model.trust_remote_code = true"
 TEXT_OF_WHOLE = "gemma3, gemma4, llama4, mllama and qwen3_5 can be trained on text"
@@ -22,16 +21,10 @@ def _kind(facts: Facts) -> str | None:
     return facts.architecture.model_type if facts.architecture else None
 
 
-def _runs_own_code(spec: Spec, facts: Facts) -> bool:
-    """Whether the base is loaded by code that lies beside its weights."""
-    local = facts.local_model
-    return bool(spec.model.trust_remote_code and local and LOADER in local.code)
-
-
 def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The base is a causal language model, of a kind that transformers knows or that brings its code."""
     kind, base = _kind(facts), spec.model.base
-    if kind is None or _runs_own_code(spec, facts):
+    if kind is None or facts.runs_own_code(spec):
         return
     hints = [CHOOSE]
     if kind in ENCODERS:
@@ -63,7 +56,7 @@ def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterato
 def has_its_head(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The folder was saved with the head that predicts tokens; another would be drawn at random."""
     kind, local = _kind(facts), facts.local_model
-    if kind not in CAUSAL or not local or not local.classes or _runs_own_code(spec, facts):
+    if kind not in CAUSAL or not local or not local.classes or facts.runs_own_code(spec):
         return
     name = local.classes[0]
     tied = facts.architecture is not None and facts.architecture.tied
@@ -93,7 +86,7 @@ def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterato
     """A model type that transformers does not know needs the code in its folder, and leave to run it."""
     kind, local, base = _kind(facts), facts.local_model, spec.model.base
     known = kind in CAUSAL or kind in OTHERS or kind in WITH_MEDIA
-    if local is None or known or _runs_own_code(spec, facts):
+    if local is None or known or facts.runs_own_code(spec):
         return
     if LOADER in local.code:
         what = f"{base} brings its own code, which only runs if you trust it"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
 from transformers import TextStreamer
 
 from .data import require_embeddings
@@ -17,11 +18,18 @@ HELP = """\
 Messages = list[dict[str, str]]
 
 
-def load(base: str, adapter: str | None = None, device: str = "cpu", **settings: Any) -> Any:
-    """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it."""
-    from transformers import AutoModelForCausalLM
+def load(
+    base: str,
+    adapter: str | None = None,
+    device: str = "cpu",
+    auto_class: str = "AutoModelForCausalLM",
+    **settings: Any,
+) -> Any:
+    """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it.
 
-    model = AutoModelForCausalLM.from_pretrained(base, **settings).to(device)
+    `auto_class`: transformers' loader, as in training, whose names the adapter has.
+    """
+    model = getattr(transformers, auto_class).from_pretrained(base, **settings).to(device)
     if adapter:
         from peft import PeftModel
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoTokenizer, BitsAndBytesConfig
 
-from . import distributed, exported, names, rope, shards, stored, validation
+from . import distributed, exported, names, rope, shards, stored, towers, validation
 from .data.tokens import read_template
 from .errors import RunError, run
 from .quantized import keep_layout
@@ -33,16 +34,19 @@ def load_base(options: argparse.Namespace, quantized: bool) -> Any:
             bnb_4bit_quant_type=options.quantization,
             bnb_4bit_use_double_quant=options.double_quant,
             bnb_4bit_compute_dtype=getattr(torch, options.compute_dtype),
+            llm_int8_skip_modules=["lm_head", *options.tower] if options.tower else None,
         )
     elif options.bits == 8:
         quantization = BitsAndBytesConfig(
-            load_in_8bit=True, llm_int8_threshold=options.int8_threshold
+            load_in_8bit=True,
+            llm_int8_threshold=options.int8_threshold,
+            llm_int8_skip_modules=["lm_head", *options.tower] if options.tower else None,
         )
     settings = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     if options.rope_scaling:
         scaling = json.loads(options.rope_scaling)
         settings["config"] = rope.scaled(options.base, scaling, options.max_position, **settings)
-    model = AutoModelForCausalLM.from_pretrained(
+    model = getattr(transformers, options.auto_class).from_pretrained(
         options.base,
         **settings,
         dtype=getattr(torch, options.dtype),
@@ -76,6 +80,7 @@ def load_trained(
             config.init_lora_weights = start
     else:
         names.freeze(model, options.freeze)
+    towers.freeze(model, options.tower)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if missing := sorted(trained.keys() - weights.keys()):
         raise RunError(
@@ -203,7 +208,9 @@ def _merged(
     model.generation_config.eos_token_id = exported.stops(tokenizer, model.generation_config)
     model.save_pretrained(folder, max_shard_size=options.max_shard_size)
     tokenizer.save_pretrained(folder)
-    again = AutoModelForCausalLM.from_pretrained(
+    if options.tower:
+        towers.copy_processor(options.base, options.revision, folder)
+    again = getattr(transformers, options.auto_class).from_pretrained(
         folder, dtype=model.dtype, trust_remote_code=options.trust_remote_code
     )
     compare(
@@ -249,6 +256,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compute-dtype", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--int8-threshold", type=float)
     parser.add_argument("--freeze", action="append", default=[], help="weights not trained")
+    parser.add_argument("--auto-class", default="AutoModelForCausalLM", help="what loads the base")
+    parser.add_argument("--tower", action="append", default=[], help="modules text never reaches")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument(
         "--mutates", action="store_true", help="the adapter began with a part of the base"
