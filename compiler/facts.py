@@ -18,6 +18,7 @@ from jinja2 import Environment, TemplateSyntaxError
 
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at, guess
+from .hub_ids import model_type_of
 from .keys import Refused
 from .load import Document
 from .no_model import no_model
@@ -147,7 +148,8 @@ def _model(
             raise Unknown(no_model(base, folder, document))
     if not is_hub_id(base):
         raise Unknown(no_model(base, folder, document))
-    return None, None, None
+    kind = model_type_of(base)
+    return None, None, Architecture(kind) if kind else None
 
 
 def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architecture]:

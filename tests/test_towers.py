@@ -1,4 +1,4 @@
-"""A base with towers for pictures or sounds, tuned on text: loaded as servers load it, and the towers stay as they are."""
+"""A base with towers for pictures or sounds, tuned on text: loaded as servers load it, and they stay as they are."""
 
 import json
 import re
