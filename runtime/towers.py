@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,23 @@ PROCESSOR = (
 )
 
 
-def pattern(towers: Sequence[str]) -> str:
-    """A regular expression for the full names of all modules inside those of such names, as in `a.visual.b`."""
-    return rf"(?:.*\.)?(?:{'|'.join(map(re.escape, towers))})(?:\..*)?"
+def inside(names: Iterable[str], towers: Sequence[str]) -> list[str]:
+    """Those of the full names that are of a module so called, or lie in it: "visual" is in a.visual.b.weight."""
+    within = re.compile(rf"(?:.*\.)?(?:{'|'.join(map(re.escape, towers))})(?:\..*)?")
+    return [name for name in names if towers and within.fullmatch(name)]
 
 
 def freeze(model: Any, towers: Sequence[str]) -> None:
     """Freezes what lies in modules of these names, of which the model may lack some."""
-    inside = re.compile(pattern(towers))
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if towers and inside.fullmatch(name):
-            parameter.requires_grad_(False)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name in inside(parameters, towers):
+        parameters[name].requires_grad_(False)
 
 
-def leave_out(config: Any, towers: Sequence[str]) -> None:
-    """Has PEFT put no adapter there, nor on what the list in `config` (a LoraConfig) excludes."""
-    listed = [rf"(?:.*\.)?{re.escape(name)}" for name in sorted(config.exclude_modules or ())]
-    config.exclude_modules = "|".join([*listed, pattern(towers)])
+def leave_out(model: Any, config: Any, towers: Sequence[str]) -> None:
+    """Adds what lies in modules of these names to what `config` (a LoraConfig) excludes."""
+    names = inside((name for name, _ in model.named_modules()), towers)
+    config.exclude_modules = {*(config.exclude_modules or ()), *names}
 
 
 def copy_processor(base: str, revision: str | None, folder: Path) -> None:
