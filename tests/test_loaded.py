@@ -130,3 +130,13 @@ def test_numbers_that_are_too_large_for_the_dtype():
     with pytest.raises(RunError, match=r"(?s)logits-not-finite.*float16") as told:
         evaluate.prove_isolation(model, logits, tiny.in_memory(samples()), "cpu")
     assert "bfloat16" in str(told.value)
+
+
+@pytest.mark.slow
+@pytest.mark.executed
+def test_a_run_with_own_code_that_goes_wrong_ends_before_it_trains(compiled, tmp_path, tiny_model):
+    old(Path(shutil.copytree(tiny_model, tmp_path / "mine")), "head")
+    run = compiled(**{"model.base": '"mine"', "model.trust_remote_code": "true"})
+    done = run.launch(check=False)
+    assert done.returncode == 2 and "error[not-the-base]: 1 weights" in done.stderr
+    assert not (run.folder / "logs/metrics.jsonl").exists()

@@ -1,6 +1,7 @@
 """A base with towers for pictures or sounds, tuned on text: loaded as servers load it, and they stay as they are."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -83,8 +84,8 @@ def left_out(kind):
     return [*TOWERS[kind], *(["layers.1"] if kind == "mllama" else [])]
 
 
-def inside(name, kind):
-    return bool(towers.inside([name], left_out(kind)))
+def inside(names, kind):
+    return towers.inside(names, left_out(kind))
 
 
 @pytest.mark.parametrize("kind", TINY)
@@ -92,10 +93,9 @@ def test_text_reaches_all_but_the_towers(kind):
     model = make(kind)
     learnt = {name for name, gradient in plain(model, samples()[:1])[1].items() if gradient.any()}
     never = {name for name, _ in model.named_parameters()} - learnt
-    assert {name for name in never if inside(name, kind)} == {
-        name for name, _ in model.named_parameters() if inside(name, kind)
-    }
-    assert not [name for name in never if not inside(name, kind) and "experts" not in name]
+    of_towers = {*inside((name for name, _ in model.named_parameters()), kind)}
+    assert of_towers and of_towers <= never
+    assert not [name for name in never - of_towers if "experts" not in name]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TINY if kind in WHOLE])
@@ -126,7 +126,7 @@ def test_adapters_are_put_where_text_comes_by_and_fit_the_class_that_servers_loa
     adapted = get_peft_model(model, config).eval()
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert any("q_proj.lora_A" in name for name in trained)
-    assert not [name for name in trained if inside(name, kind) or "k_proj" in name]
+    assert not inside(trained, kind) and not [name for name in trained if "k_proj" in name]
     adapted.save_pretrained(tmp_path)
     served = PeftModel.from_pretrained(make(kind), tmp_path).eval()
     batch = data.batch(samples()[:1])
@@ -139,9 +139,8 @@ def test_biases_of_towers_are_not_trained_either():
     model = make("gemma3")
     towers.leave_out(model, config, left_out("gemma3"))
     adapted = get_peft_model(model, config)
-    biases = [
-        n for n, p in adapted.named_parameters() if n.endswith("bias") and inside(n, "gemma3")
-    ]
+    names = [name for name, _ in adapted.named_parameters() if name.endswith("bias")]
+    biases = inside(names, "gemma3")
     assert any(adapted.get_parameter(name).requires_grad for name in biases)
     towers.freeze(adapted, left_out("gemma3"))
     assert not any(adapted.get_parameter(name).requires_grad for name in biases)
@@ -162,3 +161,55 @@ def test_files_of_the_processor_are_copied(tmp_path):
     (base / "chat_template.jinja").write_text("not this one")
     towers.copy_processor(str(base), None, folder)
     assert [path.name for path in folder.iterdir()] == ["preprocessor_config.json"]
+
+
+def stored(folder, tiny_model, kind):
+    """A base with towers in `folder`, with the tokenizer of the tiny model and a processor's file."""
+    shutil.copytree(tiny_model, folder)
+    (folder / "model.safetensors").unlink()
+    model = make(kind, vocab_size=320)
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text("{}")
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.slow
+@pytest.mark.executed
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("qwen3_5", "lora"), ("qwen3_5", "full"), ("gemma3", "lora"), ("llama4", "qlora")],
+)
+def test_a_run_gives_what_servers_load(kind, method, compiled, tmp_path, tiny_model):
+    """The adapter works on the class in config.json, and the merged model is of that class, with its towers."""
+    weights = stored(tmp_path / "seeing", tiny_model, kind)
+    changes = {
+        "model.base": '"seeing"',
+        "method.kind": f'"{method}"',
+        "method.dropout": None,
+        "method.rank": None if method == "full" else "4",
+        "train.max_steps": "2",
+        "data.packing": "false",
+        "train.micro_batch_size": "1",
+        "optim.learning_rate": "2e-2",
+    }
+    run = compiled(**changes)
+    run.launch()
+    run.bash("convert.sh")
+    export, rows = run.folder / "export", samples()[:1]
+    merged = AutoModelForImageTextToText.from_pretrained(export / "merged").eval()
+    assert (
+        type(merged).__name__
+        == json.loads((tmp_path / "seeing/config.json").read_text())["architectures"][0]
+    )
+    assert (export / "merged/preprocessor_config.json").is_file()
+    for name in inside(weights, kind):
+        torch.testing.assert_close(merged.get_parameter(name), weights[name], msg=name)
+    base = AutoModelForImageTextToText.from_pretrained(tmp_path / "seeing").eval()
+    tuned = plain(merged, rows)[0]
+    assert abs(tuned - plain(base, rows)[0]) > 1e-2
+    text = AutoModelForCausalLM.from_pretrained(export / "merged").eval()
+    assert plain(text, rows)[0] == pytest.approx(tuned, abs=1e-4)
+    if method == "lora":
+        served = PeftModel.from_pretrained(base, export / "adapter").eval()
+        assert plain(served, rows)[0] == pytest.approx(tuned, abs=1e-4)
+        assert run.python("chat.py", "--adapter", "--prompt", "Hi").returncode == 0
