@@ -93,6 +93,42 @@ OF_MEDIA = {
     "whisper": "a model that writes down speech",
 }
 
+# Their head is the embedding, unless config.json says otherwise.
+TIED = {
+    *(
+        "bert-generation",
+        "biogpt",
+        "bloom",
+        "cohere",
+        "cohere2",
+        "cohere2_moe",
+        "cohere_compass_text",
+    ),
+    *("cpmant", "ctrl", "ernie4_5", "ernie4_5_moe", "falcon", "falcon_mamba", "gemma", "gemma2"),
+    *(
+        "gemma3",
+        "gemma3_text",
+        "gemma3n",
+        "gemma3n_text",
+        "gemma4",
+        "gemma4_text",
+        "gemma4_unified",
+    ),
+    *("gemma4_unified_text", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese"),
+    *(
+        "granite_swa",
+        "jetmoe",
+        "lfm2",
+        "lfm2_moe",
+        "lfm3",
+        "mamba",
+        "minicpm3",
+        "modernbert-decoder",
+    ),
+    *("mpt", "openai-gpt", "opt", "recurrent_gemma", "smollm3", "starcoder2", "vaultgemma", "xglm"),
+    *("xlm", "xlnet", "youtu", "zamba", "zamba2", "zaya"),
+}
+
 # They count the tokens of a row from its start: gpt_neo's mask ends at its last position, and llama4 scales
 # queries behind its 8,192nd token (its floor_scale).
 ROW_LIMITS = {"gpt_neo": None, "llama4": 8192, "llama4_text": 8192}

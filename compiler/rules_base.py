@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .architectures import ENCODERS, OF_MEDIA, SEQ2SEQ
+from .architectures import ENCODERS, OF_MEDIA, SEQ2SEQ, TIED
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .facts import LOADER, Facts
 from .load import Document
@@ -59,10 +59,13 @@ def has_its_head(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     if kind not in CAUSAL or not local or not local.classes or facts.runs_own_code(spec):
         return
     name = local.classes[0]
-    tied = facts.architecture is not None and facts.architecture.tied
-    tasks = name.rpartition("For")[2] if "For" in name else ""
-    headless = name.endswith("Model") and not name.endswith("LMHeadModel") and not tied
-    if name == CAUSAL[kind] or not (tasks.startswith(TASKS) or headless):
+    tied = facts.architecture.tied if facts.architecture else None
+    tied = kind in TIED if tied is None else tied
+    task = name.rpartition("For")[2] if "For" in name else ""
+    headless = (
+        name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel")) and not tied
+    )
+    if name == CAUSAL[kind] or not (headless or any(word in task for word in TASKS)):
         return
     yield at(
         document,
@@ -77,8 +80,8 @@ def has_its_head(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
 
 # What the other classes of transformers are for, as their names say it.
 TASKS = (
-    *("SequenceClassification", "TokenClassification", "QuestionAnswering", "MultipleChoice"),
-    *("MaskedLM", "PreTraining", "Reward", "Score", "Embedding", "Retrieval", "NextSentence"),
+    *("Classification", "QuestionAnswering", "MultipleChoice", "MaskedLM", "PreTraining", "Reward"),
+    *("Score", "Embedding", "Retrieval", "NextSentence", "Regression", "Ranking"),
 )
 
 

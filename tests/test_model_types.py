@@ -45,3 +45,13 @@ def test_the_types_of_hub_ids_exist():
 def test_what_is_said_of_a_type_is_about_one_that_exists():
     said = {*architectures.OF_MEDIA, *architectures.ENCODERS, *architectures.SEQ2SEQ}
     assert said <= {*CAUSAL, *OTHERS, *WITH_MEDIA}
+
+
+def test_whose_head_is_the_embedding():
+    from transformers import CONFIG_MAPPING
+
+    said = {*architectures.OF_MEDIA, *architectures.ENCODERS, *architectures.SEQ2SEQ}
+    for kind in CAUSAL.keys() - said:
+        config = CONFIG_MAPPING[kind]().get_text_config()
+        tied = bool(getattr(config, "tie_word_embeddings", None))
+        assert tied == (kind in architectures.TIED), kind

@@ -65,16 +65,14 @@ TINY = {
 }  # fmt: skip
 
 
-def make(kind, attention="eager"):
-    """The whole model, tiny, as it would lie in a folder."""
+def make(kind, **settings):
+    """The whole model, tiny, as it would lie in a folder; `settings` of its text model."""
     torch.manual_seed(0)
     text, vision, more = TINY[kind]
-    config = AutoConfig.for_model(kind, text_config=dict(text), vision_config=dict(vision), **more)
-    model = (
-        AutoModelForImageTextToText.from_config(config, attn_implementation=attention)
-        .float()
-        .eval()
-    )
+    configs = {"text_config": {**text, **settings}, "vision_config": dict(vision)}
+    config = AutoConfig.for_model(kind, **configs, **more)
+    whole = AutoModelForImageTextToText.from_config(config, attn_implementation="eager")
+    model = whole.float().eval()
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model
