@@ -15,6 +15,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     models,
     stop,
@@ -97,11 +98,13 @@ def main(options):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=DTYPE,
         attn_implementation=attention.SEGMENT_SDPA,
+        output_loading_info=True,
     )
+    loaded.prove(model, loading, base)
 
     # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
     linear = fused.onednn  # products of float32 matrices on a CPU

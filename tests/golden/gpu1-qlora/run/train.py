@@ -16,6 +16,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     samples,
     stop,
@@ -111,12 +112,13 @@ def main(options):
     tokenizer = AutoTokenizer.from_pretrained(BASE, revision=REVISION)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         BASE,
         revision=REVISION,
         dtype=DTYPE,
         attn_implementation="flash_attention_2",
         device_map={"": distributed.device("cuda")},
+        output_loading_info=True,
         quantization_config=BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",  # default
@@ -124,6 +126,7 @@ def main(options):
             bnb_4bit_compute_dtype=torch.bfloat16,  # = the model's dtype
         ),
     )
+    loaded.prove(model, loading, BASE, REVISION)
     model = prepare_model_for_kbit_training(
         model,
         use_gradient_checkpointing=True,  # = GPU memory is scarce
