@@ -40,7 +40,8 @@ def prove(model: Any, loading: dict[str, Any], base: str, revision: str | None =
             where=base,
         )
     weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    if missing := sorted(weights & {*loading["missing_keys"]}):
+    tied = getattr(model, "all_tied_weights_keys", None) or {}
+    if missing := sorted((weights & {*loading["missing_keys"]}) - {*tied}):
         raise _other(base, missing, "are not in its files and were drawn at random")
     wrong, broken = _compare(model, base, revision)
     if wrong:
