@@ -79,6 +79,56 @@ SEQ2SEQ = {
     "switch_transformers", "t5", "t5gemma", "umt5",
 }  # fmt: skip
 
+# They answer to sounds or pictures, by themselves or beside a larger model: of a text alone they make nothing.
+OF_MEDIA = {
+    "gemma4_assistant": "a drafter that guesses along with a larger model",
+    "gemma4_unified_assistant": "a drafter that guesses along with a larger model",
+    "git": "a model that writes captions for pictures",
+    "got_ocr2": "a model that reads the text in pictures",
+    "moshi": "a model of speech",
+    "moss_transcribe_diarize": "a model that writes down speech",
+    "musicgen": "a model of music",
+    "musicgen_melody": "a model of music",
+    "trocr": "a model that reads the text in pictures",
+    "whisper": "a model that writes down speech",
+}
+
+# Their head is the embedding, unless config.json says otherwise.
+TIED = {
+    *(
+        "bert-generation",
+        "biogpt",
+        "bloom",
+        "cohere",
+        "cohere2",
+        "cohere2_moe",
+        "cohere_compass_text",
+    ),
+    *("cpmant", "ctrl", "ernie4_5", "ernie4_5_moe", "falcon", "falcon_mamba", "gemma", "gemma2"),
+    *(
+        "gemma3",
+        "gemma3_text",
+        "gemma3n",
+        "gemma3n_text",
+        "gemma4",
+        "gemma4_text",
+        "gemma4_unified",
+    ),
+    *("gemma4_unified_text", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese"),
+    *(
+        "granite_swa",
+        "jetmoe",
+        "lfm2",
+        "lfm2_moe",
+        "lfm3",
+        "mamba",
+        "minicpm3",
+        "modernbert-decoder",
+    ),
+    *("mpt", "openai-gpt", "opt", "recurrent_gemma", "smollm3", "starcoder2", "vaultgemma", "xglm"),
+    *("xlm", "xlnet", "youtu", "zamba", "zamba2", "zaya"),
+}
+
 # They count the tokens of a row from its start: gpt_neo's mask ends at its last position, and llama4 scales
 # queries behind its 8,192nd token (its floor_scale).
 ROW_LIMITS = {"gpt_neo": None, "llama4": 8192, "llama4_text": 8192}
@@ -138,14 +188,29 @@ UNADAPTED = {
 # They read or rescale a weight where bitsandbytes has packed it.
 UNQUANTIZED = {"gemma3n", "gemma3n_text", "hy_v4", "longcat_flash", "mamba", "rwkv"}
 
-# Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts,
-# indexers that choose what is attended to, towers for images. DeepSpeed gives them a gradient of 0, and weight
-# decay would shrink them.
+# Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts and
+# indexers that choose what is attended to. DeepSpeed gives them a gradient of 0, and weight decay would shrink them.
 UNLEARNT = {
     **dict.fromkeys(("deepseek_v32", "glm_moe_dsa", "hy_v4"), ("*.indexer",)),
     **dict.fromkeys(("ernie4_5_moe", "laguna"), ("*.e_score_correction_bias",)),
     "afmoe": ("*.expert_bias",),
     "deepseek_v4": ("*.compressor.indexer",),
-    "gemma3": ("model.vision_tower", "model.multi_modal_projector"),
     "hrm_text": ("model.z_L_init",),
+}
+
+# Modules that only pictures and sounds reach, by the names that they have in the class of the whole model. A config
+# may leave some of them out.
+TOWERS = {
+    "dots3_note": ("vision_tower", "audio_tower"),
+    "emu3": ("vqmodel",),
+    "fuyu": ("vision_embed_tokens",),
+    "gemma3": ("vision_tower", "multi_modal_projector"),
+    **dict.fromkeys(
+        ("gemma3n", "gemma4"), ("vision_tower", "audio_tower", "embed_vision", "embed_audio")
+    ),
+    "gemma4_unified": ("embed_vision", "embed_audio"),
+    "llama4": ("vision_model", "multi_modal_projector"),
+    "mllama": ("vision_model", "multi_modal_projector"),
+    "phi4_multimodal": ("embed_tokens_extend",),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_moe", "qwen4_exp"), ("visual",)),
 }

@@ -47,8 +47,10 @@ COMPILER: dict[str, dict[str, str]] = {
     "The model": {
         "unknown-model": "The base is no preset, no Hub id, and no folder with a model.",
         "bad-model": "The folder has a config.json that does not describe a model.",
-        "not-causal": "The base fills gaps in a text, or turns one text into another. Only a model that "
-        "goes on with a text can be trained to answer.",
+        "not-causal": "The base is no causal language model that can be loaded: it fills gaps in a text, turns "
+        "one text into another, answers to pictures or sounds, lacks the head for tokens, or is of a "
+        "type that transformers does not know. Only a model that goes on with a text can be trained to answer.",
+        "untrusted-code": "The base is loaded by code in its own folder, and the spec does not allow to run it.",
         "unpinned": "Something of the Hub is named without a commit, or by a branch or tag. What it is may "
         "change from one day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",
@@ -151,6 +153,10 @@ RUN: dict[str, str] = {
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "bad-node": "Which node this is, or where node 0 is, is not said, or it can't be so.",
     "node-missing": "Another node did not come to the meeting of all nodes in time.",
+    "not-the-base": "The model that was loaded has other weights than the base's files, or computes something else "
+    "than its config gives.",
+    "weights-not-finite": "Weights of the base are infinite or no numbers, in the files or in the dtype of the run.",
+    "logits-not-finite": "The base answers with what is no number.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
     "not-exported": "The adapter or the merged model could not be made. What is told as made is whole and proven.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",

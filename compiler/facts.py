@@ -9,22 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
-from .diagnostics import Diagnostic, at, guess
+from .diagnostics import Diagnostic, at
+from .hub_ids import model_type_of
 from .keys import Refused
 from .load import Document
+from .no_model import no_model
 from .presets import (
     Architecture,
     ModelPreset,
     find_model,
-    model_families,
-    model_presets,
     modules_of,
 )
 from .spec import Spec
@@ -34,17 +33,22 @@ from .tree import is_array, is_table
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
+LOADER = "AutoModelForCausalLM"  # transformers' loader of causal language models
+
 
 class LocalModel(NamedTuple):
     """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes.
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
+    `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
     """
 
     path: Path
     sha256: str
     embeddings: int | None
     beyond: dict[int, str]
+    classes: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
 
 
 class Facts(NamedTuple):
@@ -66,6 +70,11 @@ class Facts(NamedTuple):
         """The name of a source's format, as far as it is known."""
         found = self.formats.get((group, index))
         return found.name if found else source.format
+
+    def runs_own_code(self, spec: Spec) -> bool:
+        """Whether the base is loaded by code that lies beside its weights."""
+        local = self.local_model
+        return bool(spec.model.trust_remote_code and local and LOADER in local.code)
 
     def copied(self) -> Iterator[tuple[CopyKey, Path, bytes]]:
         """The files that the run carries a copy of: where the spec names each, its path and content."""
@@ -125,10 +134,11 @@ def _model(
         if (folder / "config.json").is_file():
             return None, *_local_model(folder, document)
         if folder.exists() or not is_hub_id(base):
-            raise Unknown(_no_model(base, folder, document))
+            raise Unknown(no_model(base, folder, document))
     if not is_hub_id(base):
-        raise Unknown(_no_model(base, folder, document))
-    return None, None, None
+        raise Unknown(no_model(base, folder, document))
+    kind = model_type_of(base)
+    return None, None, Architecture(kind) if kind else None
 
 
 def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architecture]:
@@ -142,6 +152,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         content, data, wrong = b"", None, f"it can't be read: {error.strerror}"
     except (ValueError, RecursionError):
         content, data, wrong = b"", None, "it is not JSON"
+    if is_table(data) and not isinstance(data.get("model_type"), str) and "auto_map" not in data:
+        data, wrong = None, "it has no model_type"
     if not is_table(data):
         message = f"{config} does not describe a model: {wrong}"
         hint = "copy the folder again from where it came"
@@ -151,23 +163,32 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     digest = hashlib.sha256(content).hexdigest()
     digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
 
+    inner: Any = data.get("text_config")  # of a model of texts and pictures
+    text = {**data, **inner} if is_table(inner) else data
+
+    blocks: Any = text.get("cross_attention_layers")
+
     def number(key: str) -> int | None:
-        value = data.get(key)
+        value = text.get(key)
         return value if isinstance(value, int) else None
 
     rows = number("vocab_size")
     beyond = {i: token for i, token in _added(folder) if rows and i >= rows}
-    return LocalModel(folder, digest, rows, beyond), Architecture(
+    named, code = data.get("architectures"), data.get("auto_map")
+    classes = tuple(map(str, named)) if is_array(named) else ()
+    own = tuple(code) if is_table(code) else ()
+    return LocalModel(folder, digest, rows, beyond, classes, own), Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
         hidden_size=number("hidden_size"),
         num_heads=number("num_attention_heads"),
         num_kv_heads=number("num_key_value_heads"),
-        rope=_rope(data),
+        rope=_rope(text),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
         # Code of the model's own may name them as it likes.
         modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
+        crossing=tuple(b for b in (blocks if is_array(blocks) else ()) if isinstance(b, int)),
     )
 
 
@@ -191,32 +212,3 @@ def _rope(config: dict[str, Any]) -> str | None:
         return None
     kind = found.get("rope_type", found.get("type", "several kinds" if found else "default"))
     return None if kind == "default" else str(kind)
-
-
-def _no_model(base: str, path: Path, document: Document) -> Diagnostic:
-    presets = list(model_presets())
-    families = f"there are presets of {', '.join(model_families())}"
-    hub = re.match(
-        r"https?://(?:huggingface\.co|hf\.co|modelscope\.cn/models)/([\w.-]+/[\w.-]+)", base
-    )
-    hints = (
-        [f'write "{hub[1]}"']
-        if hub
-        else guess(base[:200], presets) or ["name a preset, such as qwen2.5-7b-instruct", families]
-    )
-    if re.search(r"\$|\{\{", base):
-        hints = [
-            "a spec has no variables: write the base itself, or compile with `--set model.base=...`"
-        ]
-    hints.append("or name a Hub id (`org/name`), or a folder that holds config.json")
-    message = f'"{base}" is no preset, no Hub id and no model folder'
-    with suppress(OSError):
-        if path.is_dir():
-            message = f"the folder {base} holds no config.json, so no model in Hugging Face form"
-        elif path.is_file():
-            message = f"{base} is a file; a model is a folder in Hugging Face form"
-            if path.suffix == ".gguf":
-                folder = base.removesuffix(".gguf")
-                made = f"python -m ftc.runtime.models {shlex.quote(base)} {shlex.quote(folder)}"
-                hints = [f"make one of it, in float32: {made}", f'then set base to "{folder}"']
-    return at(document, BASE, "unknown-model", message, on="value", hints=hints)

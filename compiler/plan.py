@@ -48,7 +48,8 @@ class ModelPlan(NamedTuple):
     `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
     the base has, with `max_position` as the longest context then. `date`: set where the chat template asks
     for one. `fused`: functions of `ftc.runtime.fused`; `liger`: the model type that Liger's kernels are
-    taken for.
+    taken for. `auto_class`: transformers' loader, None for AutoModelForCausalLM; `towers`: modules that text
+    never reaches.
     """
 
     base: Value[str]
@@ -56,6 +57,8 @@ class ModelPlan(NamedTuple):
     hub_id: Value[str] | None
     folder: Value[str] | None
     revision: Value[str] | None
+    auto_class: Value[str] | None
+    towers: Value[list[str]] | None
     dtype: Value[str]
     attention: Value[str]
     chat_template: Value[str]

@@ -19,6 +19,8 @@ DERIVED = {
     "model.package.sha256": ("model.base", "model.source"),
     "model.hub_id": ("model.base",),
     "model.folder": ("model.base",),
+    "model.auto_class": ("model.base",),
+    "model.towers": ("model.base",),
     "model.max_position": ("model.rope_scaling.factor",),
     "model.fused": ("model.fused_kernels",),
     "model.liger": ("model.fused_kernels",),

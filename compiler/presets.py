@@ -34,7 +34,8 @@ class Architecture(NamedTuple):
     """Dimensions of a model. `experts`: the parameters in weights that are all experts of a layer;
     `linears`: the linear layers of one block, name -> (inputs, outputs); `modules`: the full names of all
     modules that hold weights, with `*` for the number of a block; `tied`: whether the head is the embedding;
-    `rope`: the type of its rotary positions, where they are no plain ones. None where it is not known."""
+    `rope`: the type of its rotary positions, where they are no plain ones; `crossing`: the blocks that attend
+    to pictures alone. None where it is not known."""
 
     model_type: str
     max_position: int | None = None
@@ -49,6 +50,7 @@ class Architecture(NamedTuple):
     rope: str | None = None
     linears: dict[str, tuple[int, int]] | None = None
     modules: tuple[str, ...] = ()
+    crossing: tuple[int, ...] = ()
 
     def shares_heads(self, devices: int) -> bool:
         """Whether so many devices can each take as many heads of attention; true where the heads are not

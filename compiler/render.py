@@ -114,6 +114,9 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts |= rope_parts(plan, parts["base_list"])
     parts["base_arguments"] = ", ".join(parts["base_list"])
     parts["batch_words"] = _batch_words(plan)
+    parts["auto_class"] = _auto_class(plan)
+    of = [*parts["base_list"][:1], *(["REVISION"] if plan.model.revision else [])]
+    parts["proof"] = quote.call("loaded.prove", ["model", "loading", *of], indent=4)
     parts["packs"] = packs(plan)
     if plan.method.quantization:
         parts["quantization"] = part(f"quantization_{plan.method.quantization.bits.value}bit")
@@ -234,6 +237,10 @@ def _base_arguments(plan: Plan) -> list[str]:
     return arguments
 
 
+def _auto_class(plan: Plan) -> str:
+    return plan.model.auto_class.value if plan.model.auto_class else "AutoModelForCausalLM"
+
+
 def _loads_shares(plan: Plan) -> bool:
     """Whether each weight is loaded as a share on every rank; a quantized one is shared out later."""
     return plan.parallel.zero_stage.value == 3 and plan.method.quantization is None
@@ -245,7 +252,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     peft = ["LoraConfig"] if plan.method.lora else []
     kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
     transformers = ["Adafactor"] if kind == "adafactor" else []
-    transformers += ["AutoModelForCausalLM", "AutoTokenizer"]
+    transformers += [_auto_class(plan), "AutoTokenizer"]
     transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = [
         "checkpoint",
@@ -253,10 +260,11 @@ def _imports(plan: Plan) -> dict[str, Any]:
         "distributed",
         "guards",
         "launch",
+        "loaded",
         "metrics",
         "portable",
-        "stop",
     ]
+    runtime += ["stop"]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []
     runtime += ["fused"] if plan.model.fused else []
     runtime += ["evaluate"] if plan.train.eval_every or _shares_rows(plan) else []
@@ -269,6 +277,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["sequence_parallel"] if plan.parallel.sequence_parallel_size else []
     runtime += ["rope"] if plan.model.rope_scaling else []
     runtime += ["samples"] if plan.samples else []
+    runtime += ["towers"] if plan.model.towers else []
     runtime += ["trackers"] if plan.tracking else []
     runtime += ["validation"] if plan.train.early_stopping_patience else []
     names = {

@@ -7,10 +7,11 @@ from typing import Any
 
 from . import plan as p
 from .accelerators import find_accelerator
-from .architectures import EXPERT_LAYERS, INSTEAD, UNADAPTED, UNLEARNT
+from .architectures import EXPERT_LAYERS, INSTEAD, TOWERS, UNADAPTED, UNLEARNT
 from .chat_clock import asks
 from .facts import Facts
 from .fusing import fused
+from .model_types import CAUSAL, WHOLE
 from .plan import Origin, Value
 from .presets import EMBEDDINGS
 from .spec import Spec
@@ -58,6 +59,8 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         hub_id=Value(hub_id, origin) if hub_id else None,
         folder=Value(folder, origin) if folder else None,
         revision=take.given("model.revision"),
+        auto_class=_auto_class(spec, facts),
+        towers=_towers(spec, facts),
         dtype=dtype,
         attention=attention,
         chat_template=template,
@@ -70,6 +73,26 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         fused=fused(spec, facts, dtype.value),
         liger=_liger(model.fused_kernels, facts),
     )
+
+
+def _auto_class(spec: Spec, facts: Facts) -> Value[str] | None:
+    """The loader of a base that was saved with its towers, where AutoModelForCausalLM would leave them out: adapters
+    then have the names that the class in its config.json has, and an exported model is whole."""
+    kind, local = facts.architecture.model_type if facts.architecture else "", facts.local_model
+    saved = local.classes[0] if local and local.classes else WHOLE.get(kind)
+    if kind not in WHOLE or saved == CAUSAL[kind] or facts.runs_own_code(spec):
+        return None
+    return derived("AutoModelForImageTextToText", f"the base is a {WHOLE[kind]}")
+
+
+def _towers(spec: Spec, facts: Facts) -> Value[list[str]] | None:
+    known = facts.architecture
+    whole = known and (known.model_type not in WHOLE or _auto_class(spec, facts))
+    names = TOWERS.get(known.model_type, ()) if known and whole else ()
+    if not names or facts.runs_own_code(spec):
+        return None
+    crossing = [f"layers.{number}" for number in known.crossing] if known else []
+    return derived([*names, *crossing], "what text never reaches")
 
 
 def _liger(fused_kernels: str, facts: Facts) -> Value[str] | None:

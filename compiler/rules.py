@@ -7,6 +7,7 @@ stand in the modules that are imported here, which are named after what they are
 from __future__ import annotations
 
 from . import (
+    rules_base,
     rules_experts,
     rules_hardware,
     rules_method,
@@ -52,7 +53,9 @@ RULES: tuple[Rule, ...] = (
     rules_model.kernels_fit,
     rules_tracking.trackers_once,
     rules_tracking.something_goes_online,
-    rules_model.goes_on_with_a_text,
+    rules_base.goes_on_with_a_text,
+    rules_base.has_its_head,
+    rules_base.own_code_is_trusted,
     rules_model.can_be_quantized,
     rules_model.length_fits_model,
     rules_model.session_fits_model,

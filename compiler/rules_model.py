@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from .architectures import ALONE, ENCODERS, ROW_LIMITS, SEQ2SEQ, UNQUANTIZED
+from .architectures import ALONE, ROW_LIMITS, UNQUANTIZED
 from .chat_clock import DATE, asks
 from .diagnostics import Diagnostic, KeyPath, at
 from .facts import Facts
@@ -208,28 +208,6 @@ def dynamic_is_alone(spec: Spec, facts: Facts, document: Document) -> Iterator[D
         what = "dynamic scaling needs each sample in a row of its own"
         why = "it depends on the longest sample of a row"
         yield from _alone(spec, document, (*ROPE, "type"), what, why, ['set type = "yarn"'])
-
-
-def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """The base is a causal language model."""
-    kind = facts.architecture.model_type if facts.architecture else None
-    if kind in ENCODERS:
-        what = "an encoder"
-        why = "it sees a text as a whole, to fill gaps in it; what comes next is no question to it"
-    elif kind in SEQ2SEQ:
-        what = "an encoder with a decoder"
-        why = "it turns one text into another, in two parts that a chat does not have"
-    else:
-        return
-    yield at(
-        document,
-        BASE,
-        "not-causal",
-        f"{spec.model.base} is a {kind}, {what}: no model that goes on with a text",
-        on="value",
-        why=why,
-        hints=["choose a causal language model, such as smollm2-135m-instruct or qwen3-0.6b"],
-    )
 
 
 def session_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:

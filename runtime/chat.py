@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import transformers
 from transformers import TextStreamer
 
 from .data import require_embeddings
@@ -17,14 +18,20 @@ HELP = """\
 Messages = list[dict[str, str]]
 
 
-def load(base: str, adapter: str | None = None, device_map: str = "cpu", **settings: Any) -> Any:
+def load(
+    base: str,
+    adapter: str | None = None,
+    device_map: str = "cpu",
+    auto_class: str = "AutoModelForCausalLM",
+    **settings: Any,
+) -> Any:
     """A model for chatting: `base` (folder or Hub id), with the PEFT adapter in a folder laid over it.
 
-    `device_map` as transformers takes it: "auto" fills the GPUs first, then the host's memory.
+    `device_map` as transformers takes it: "auto" fills the GPUs first, then the host's memory. `auto_class`:
+    transformers' loader, as in training, whose names the adapter has.
     """
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(base, device_map=device_map, **settings)
+    load_class = getattr(transformers, auto_class)
+    model = load_class.from_pretrained(base, device_map=device_map, **settings)
     if adapter:
         from peft import PeftModel
 

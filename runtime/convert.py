@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
-from . import adapters, distributed, exported, model_card, portable, stored, validation
+from . import adapters, distributed, exported, model_card, portable, stored, towers, validation
 from .data.tokens import read_template
 from .errors import RunError, run
 from .on_disk import Weights
@@ -204,7 +205,9 @@ def _merged(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
     _free()
     job.tokenizer.save_pretrained(folder)
     model_card.write(folder, job.path.name, options.base, portable.write_old_names(folder))
-    again = AutoModelForCausalLM.from_pretrained(
+    if options.tower:
+        towers.copy_processor(options.base, options.revision, folder)
+    again = getattr(transformers, options.auto_class).from_pretrained(
         folder, dtype=dtype, trust_remote_code=options.trust_remote_code
     )
     again = again.to(options.device).eval()
@@ -245,6 +248,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compute-dtype", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--int8-threshold", type=float)
     parser.add_argument("--freeze", action="append", default=[], help="weights not trained")
+    parser.add_argument("--auto-class", default="AutoModelForCausalLM", help="what loads the base")
+    parser.add_argument("--tower", action="append", default=[], help="modules text never reaches")
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument(
         "--mutates", action="store_true", help="the adapter began with a part of the base"

@@ -63,6 +63,7 @@ def prove_isolation(
         alone = forward(engine, data.batch([second], device)).float()
         behind = forward(engine, data.batch([first, second], device)).float()[-len(alone) :]
     engine.train(training)
+    _check_numbers(model, alone, behind)
     difference = ((behind - alone).norm() / alone.norm()).item()
     dtype = next(engine.parameters()).dtype
     if not difference < (1e-3 if dtype == torch.float32 else 0.1):
@@ -73,6 +74,29 @@ def prove_isolation(
             'set model.attention = "sdpa" or "eager", if it is another one',
             "or train each sample by itself: data.packing = false, train.micro_batch_size = 1",
         )
+
+
+def _check_numbers(model: torch.nn.Module, *logits: torch.Tensor) -> None:
+    """Raises RunError if logits are infinite or no numbers, before the reason is sought elsewhere."""
+    wrong, number = (
+        sum(int((~each.isfinite()).sum()) for each in logits),
+        sum(map(torch.numel, logits)),
+    )
+    if not wrong:
+        return
+    dtype = next(model.parameters()).dtype
+    broken = (name for name, p in model.named_parameters() if not p.isfinite().all())
+    hints = ['set model.dtype = "bfloat16" or "float32": float16 ends at 65,504']
+    hints = hints if dtype == torch.float16 else []
+    if (name := next(broken, None)) is not None:
+        hints = [f"{name} holds such numbers itself: download the base again", *hints]
+    raise RunError(
+        "logits-not-finite",
+        f"{wrong:,} of {number:,} logits of the base are no finite numbers (in {dtype})",
+        *hints,
+        "code of the model's own may be for another transformers",
+        "or set model.attention to another one",
+    )
 
 
 def _check_positions(config: Any, samples: Samples) -> None:

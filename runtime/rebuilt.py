@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+import transformers
+from transformers import BitsAndBytesConfig
 
-from . import adapters, names, quantized, rope, shards
+from . import adapters, names, quantized, rope, shards, towers
 from .errors import RunError
 from .on_disk import Weights
 
@@ -36,23 +37,26 @@ class Job:
 def load_base(job: Job, dense: bool = False) -> Any:
     """The base model, as it was trained on; `dense`: with plain weights in place of quantized ones."""
     options = job.options
-    quantization = None
+    quantization, apart = None, ["lm_head", *options.tower] if options.tower else None
     if options.bits == 4:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type=options.quantization,
             bnb_4bit_use_double_quant=options.double_quant,
             bnb_4bit_compute_dtype=getattr(torch, options.compute_dtype),
+            llm_int8_skip_modules=apart,
         )
     elif options.bits == 8:
         quantization = BitsAndBytesConfig(
-            load_in_8bit=True, llm_int8_threshold=options.int8_threshold
+            load_in_8bit=True,
+            llm_int8_threshold=options.int8_threshold,
+            llm_int8_skip_modules=apart,
         )
     settings = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     if options.rope_scaling:
         scaling = json.loads(options.rope_scaling)
         settings["config"] = rope.scaled(options.base, scaling, options.max_position, **settings)
-    model = AutoModelForCausalLM.from_pretrained(
+    model = getattr(transformers, options.auto_class).from_pretrained(
         options.base,
         **settings,
         dtype=getattr(torch, options.dtype),
@@ -84,6 +88,7 @@ def load_trained(job: Job, dense: bool = False) -> Any:
             config.init_lora_weights = start
     else:
         names.freeze(model, options.freeze)
+    towers.freeze(model, options.tower)
     missing = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for name, values in shards.each(job.path):
         if name in missing:

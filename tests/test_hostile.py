@@ -276,7 +276,7 @@ def test_local_models_in_folders_with_odd_names(tmp_path: Path) -> None:
         weights = tmp_path / name
         (tmp_path / "sub").mkdir(exist_ok=True)
         weights.mkdir(parents=True)
-        (weights / "config.json").write_text("{}")
+        (weights / "config.json").write_text('{"model_type": "llama"}')
         furnished = tmp_path / "rows.jsonl"
         furnished.write_text('{"messages": [{"role": "assistant", "content": "a"}]}\n')
         files = compiled(merged(BASE, OTHER, {"model": {"base": name}}), tmp_path)

@@ -16,6 +16,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     portable,
     stop,
@@ -109,12 +110,14 @@ def main(options):
     # While this object lives, from_pretrained loads each weight as a share on every rank (ZeRO 3).
     _partitioning = HfDeepSpeedConfig("ds_config.json")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         BASE,
         revision=REVISION,
         dtype=DTYPE,
         attn_implementation="flash_attention_2",
+        output_loading_info=True,
     )
+    loaded.prove(model, loading, BASE, REVISION)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     portable.check(model, tokenizer)  # that convert.sh can save what is trained
 

@@ -17,6 +17,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     portable,
     stop,
@@ -101,12 +102,14 @@ def main(options):
     tokenizer = AutoTokenizer.from_pretrained(BASE, revision=REVISION)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         BASE,
         revision=REVISION,
         dtype=DTYPE,
         attn_implementation="flash_attention_2",
+        output_loading_info=True,
     )
+    loaded.prove(model, loading, BASE, REVISION)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     config = LoraConfig(
         r=8,  # spec

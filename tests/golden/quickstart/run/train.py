@@ -18,6 +18,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     models,
     portable,
@@ -108,11 +109,13 @@ def main(options):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=DTYPE,
         attn_implementation=attention.SEGMENT_SDPA,
+        output_loading_info=True,
     )
+    loaded.prove(model, loading, base)
     config = LoraConfig(
         r=16,  # spec
         lora_alpha=32,  # spec

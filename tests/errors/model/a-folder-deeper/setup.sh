@@ -1,0 +1,3 @@
+# What git can not hold.
+mkdir -p weights/model
+echo '{"model_type": "llama"}' > weights/model/config.json

@@ -1,0 +1,3 @@
+# What git can not hold.
+mkdir weights
+echo '{}' > weights/model_index.json

@@ -1,0 +1,3 @@
+# What git can not hold.
+mkdir weights
+touch weights/consolidated.safetensors weights/params.json
