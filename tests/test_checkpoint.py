@@ -203,3 +203,16 @@ def test_one_run_directory_holds_one_training(place, monkeypatch):
     Path("new.lock").replace("ftc.lock")
     with pytest.raises(RunError, match="another start of this run"):
         launch._alone()
+
+
+def test_a_checkpoint_of_other_samples_is_refused(tmp_path):
+    """As when an edited tokenizer or format makes other tokens of the same rows."""
+    from ftc.runtime import checkpoint
+    from ftc.runtime.data import sample_set
+    from ftc.runtime.errors import RunError
+
+    stream = SimpleNamespace(samples=[])
+    checkpoint._same_samples(tmp_path, {"samples": sample_set.digest([])}, stream)
+    checkpoint._same_samples(tmp_path, {}, stream)  # one from before there was a digest
+    with pytest.raises(RunError, match=r"other-samples.*others of them are held out"):
+        checkpoint._same_samples(tmp_path, {"samples": "0" * 64}, stream)
