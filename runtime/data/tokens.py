@@ -271,13 +271,8 @@ def _learnt(rendered: Rendered, loss_on: str) -> tuple[list[Span], list[int]]:
     pairs = pairs[-1:] if loss_on == "last_assistant" else pairs
     spans = [span for span, learnt in pairs if learnt == (loss_on != "all")]
     starts = [start for (start, end), learnt in pairs if learnt and start < end]
-    ends = [*rendered.borders[1:], None]
-    borders = [
-        border
-        for border, end in zip(rendered.borders, ends, strict=True)
-        if border is not None
-        and any(border <= start and (end is None or start < end) for start in starts)
-    ]
+    # Where a template writes more before the answer than its prompt has, nothing is learnt at the border.
+    borders = [border for border in rendered.borders if border is not None and border in starts]
     return spans, borders
 
 
