@@ -212,7 +212,10 @@ def test_a_run_may_be_moved(tmp_path, monkeypatch):
             "data": [{"group": "train", "file": file, "sha256": digest, "copied": False}],
             "model": {"folder": base, "sha256": "m"},
         }
-        plan = {"model.folder": {"value": base, "changes": "new run"}}
+        plan = {
+            "model.folder": {"value": base, "changes": "new run"},
+            "data.train[0].file": {"value": file, "changes": ""},
+        }
         text = {"plan": plan, "facts": facts, "files": {}, "runtime": {"sha256": "", "version": ""}}
         folder.mkdir()
         (folder / "ftc.lock").write_text(json.dumps(text))
