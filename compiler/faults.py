@@ -17,6 +17,7 @@ MOST = 20
 STATEMENT = re.compile(r"\s*(?:\[\[?\s*[\w.\"' -]+\]|[\w.\"'-]+\s*=)")
 CLOSED = re.compile(r"\s*\]\s*,?\s*(?:#.*)?$")
 STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|#.*")
+YAML_ITEM = re.compile(r"(\s*)(- )?\S")
 YAML = re.compile(r"\s*(?:- .*|[\w.-]+:(?:\s.*)?)$")
 
 
@@ -78,9 +79,11 @@ def _leave_out(lines: list[str], fault: Fault, line: int, number: int) -> bool:
     if end is None:
         return False
     # Keys below a header that can't be read stand in a table of their own, so that none seems set twice.
-    while end < len(lines) and lines[end].lstrip().startswith(
-        "- "
-    ):  # YAML's items, told with their key
+    item = None  # YAML's items are told with their key
+    while end < len(lines) and (found := YAML_ITEM.match(lines[end])):
+        item = len(found[1]) if found[2] else item
+        if item is None or (not found[2] and len(found[1]) <= item):
+            break
         end += 1
     stand_in = f"[__{number}]" if header else ""
     if fault.edit and fault.edit[0] <= fault.statement and fault.edit[2].startswith("["):

@@ -214,7 +214,7 @@ class Refusal:
             elif value in NULLS:
                 instead, hint = "", NO_NULL
             elif not value and self.text[self.at + 1 :].lstrip().startswith("- "):
-                instead = ""
+                instead = f"{self.key} = []"
                 hint = f"write `{self.key} = [...]`, with a `,` between one and the next"
             elif not value:
                 instead = f"[{self.key}]"

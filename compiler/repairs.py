@@ -163,7 +163,15 @@ def _candidates(given: Any, field: FieldInfo) -> Iterator[tuple[Any, str]]:
         if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", given):
             yield int(given.replace(",", "")), ""
         yield (
-            {"yes": True, "on": True, "cpu": True, "no": False, "off": False}.get(given.lower()),
+            {
+                "yes": True,
+                "y": True,
+                "on": True,
+                "cpu": True,
+                "no": False,
+                "n": False,
+                "off": False,
+            }.get(given.lower()),
             "",
         )
         if percent := re.fullmatch(r"([0-9.]+) ?%", given):

@@ -50,6 +50,8 @@ def _judged(error: SpecSyntaxError, mended: str) -> tuple[str, ...]:
         for d in (*found, *facts.problems)
         if d.line == error.span.line and not d.code.startswith("missing-")
     ]
+    if error.hint and "[...]" in error.hint:  # what is in the list is not judged
+        here = [d for d in here if d.code == "unknown-key"]
     line = mended.split("\n")[error.span.line - 1]
     return tuple(_whole(hint, line) for diagnostic in here for hint in diagnostic.hints)
 
@@ -60,6 +62,6 @@ NAMED = re.compile(r"(?:called|did you mean) `(\w+)`|^`(\w+)` belongs")
 def _whole(hint: str, line: str) -> str:
     """The hint at another name or place with the value as TOML has it, which the spec does not have yet."""
     named, value = NAMED.search(hint), line.partition("=")[2].strip()
-    if not named or not value or "write `" in hint:
+    if not named or value in ("", "[]") or re.search("write `|it takes|leave it out", hint):
         return hint
     return f"{hint.rstrip('?')}: write `{named[1] or named[2]} = {value}`"

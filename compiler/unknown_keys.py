@@ -29,7 +29,7 @@ from .load import Document
 from .quote import toml
 from .repairs import below, fits, hints, right
 from .tree import is_array, is_table
-from .vocabulary import MEANT_KINDS, NO_KEY, NO_OBJECTIVE, RENAMED, VALUES
+from .vocabulary import MEANT_KINDS, NO_KEY, NO_OBJECTIVE, REMARKS, RENAMED, VALUES
 
 
 def explain(document: Document, path: KeyPath, kind: str) -> Diagnostic:
@@ -144,7 +144,12 @@ def _takes(key: _Unknown, home: str, name: str) -> list[str]:
     listed: dict[object, object] = VALUES.get(key.word.lower(), {})
     with suppress(TypeError):  # of a list
         if key.given in listed:
-            return [f"write `{name} = {toml(listed[key.given])}`"]
+            value = listed[key.given]
+            return [f"write `{name} = {toml(value)}`" if value is not None else "leave it out"]
+    if str(key.given).lower() in ("none", "null"):
+        return ["leave it out"]
+    if key.word.lower() in REMARKS:
+        return [REMARKS[key.word.lower()]]
     if fits(field, key.given):
         return []
     if _path(home, name) == ("method", "kind"):

@@ -120,6 +120,8 @@ REASONS = {
     "by [samples]",
     "top_k": "tokens are drawn by temperature and top_p",
     "push_to_hub hub_model_id hub_token": "convert.sh makes a folder, and `hf upload` takes it",
+    "wandb use_wandb swanlab use_swanlab mlflow trackio tensorboard logging logger": "a tracker is named by "
+    "`trackers` in [tracking]",
     "strict": "every key is checked, always",
     "plot_loss": "logs/metrics.jsonl has the losses, and a tracker draws them: [tracking]",
     "ddp_timeout": "a step that hangs is reported without being asked to",
@@ -176,8 +178,8 @@ MEANT_KINDS = {word: ways for words, ways in KINDS.items() for word in words.spl
 
 # What a value is called here, of a key that others have under another name and with other values.
 VALUES: dict[str, dict[object, object]] = {
-    "bf16": {True: "bfloat16", "true": "bfloat16", "auto": "auto"},
-    "fp16": {True: "float16", "true": "float16"},
+    "bf16": {True: "bfloat16", False: None, "true": "bfloat16", "auto": "auto"},
+    "fp16": {True: "float16", False: None, "true": "float16"},
     "use_flash_attention": {True: "flash_attention_2", False: "sdpa"},
     "flash_attention": {True: "flash_attention_2", False: "sdpa"},
     "flash_attn": {True: "flash_attention_2", False: "sdpa", "disabled": "eager"},
@@ -195,6 +197,14 @@ VALUES: dict[str, dict[object, object]] = {
     "truncation": {True: "truncate", False: "error"},
     "quant_type": {"bnb_4bit": "nf4"},
     "pissa_init": {True: "pissa"},
+}
+
+# What is counted otherwise here.
+REMARKS = {
+    "min_lr": "a share of learning_rate",
+    "eta_min": "a share of learning_rate",
+    "adam_beta1": "both of them, as in `betas = [0.9, 0.999]`",
+    "adam_beta2": "both of them, as in `betas = [0.9, 0.999]`",
 }
 
 NO_KEY = {word: why for words, why in REASONS.items() for word in words.split()} | dict.fromkeys(

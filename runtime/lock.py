@@ -170,7 +170,8 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
         values = [entry and entry[by] for entry in entries]
         if values[0] != values[1] and "new run" in {entry["changes"] for entry in there}:
             words = [repr(entry["value"] if entry else None) for entry in entries]
-            found.append(f"{key} was {words[0]} and is {words[1]}")
+            if words[0] != words[1]:  # else its content is another: see below
+                found.append(f"{key} was {words[0]} and is {words[1]}")
     if len({lock["files"].get("chat_template.jinja") for lock in (now, then)}) > 1:
         found.append("the chat template has another text")
     if _files(now, "train") != _files(then, "train"):

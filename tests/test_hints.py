@@ -305,3 +305,26 @@ def test_what_can_not_be_told_apart_is_one_error(text: str, folder: Path) -> Non
     with pytest.raises(CompileError) as caught:
         load(folder / "spec.toml")
     assert len(caught.value.diagnostics) == 1, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tables", "hint"),
+    [
+        ('[[data]]\nsource = "rows.jsonl"', "write [[data.train]] in its place"),
+        ('[data]\ntrain = "rows.jsonl"', 'and below it `source = "rows.jsonl"`'),
+        ('data = "rows.jsonl"', 'write [[data.train]], and below it `source = "rows.jsonl"`'),
+        ('tracking = "wandb"', 'write [tracking], and below it `trackers = ["wandb"]`'),
+        ('[train]\ntracking = "wandb"', 'write [tracking], and below it `trackers = ["wandb"]`'),
+        ('samples = "Hi"', 'write [samples], and below it `prompts = ["Hi"]`'),
+        ("[model]\nbase = ${BASE}", "TOML has no variables: write the value itself"),
+        ('[model]\nbase = "${BASE}"', "a spec has no variables: write the base itself"),
+    ],
+)
+def test_a_table_that_is_set_to_a_value_is_written_out(
+    tables: str, hint: str, folder: Path
+) -> None:
+    (folder / "spec.toml").write_text(f'name = "case"\n{tables}\n')
+    with pytest.raises(CompileError) as caught:
+        compile_document(load(folder / "spec.toml"))
+    found = caught.value.diagnostics
+    assert any(hint in one for error in found for one in error.hints), str(caught.value)
