@@ -17,7 +17,6 @@ if ! python -c "import ftc.runtime" 2>/dev/null; then
     exit 2
 fi
 export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
-export GOMP_SPINCOUNT=1000  # threads that wait spin for microseconds, then sleep: a second job takes its share, no more
 # Memory that a step gave back is kept for the next one, which need not clear it anew.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999
 export GLIBC_TUNABLES=glibc.malloc.hugetlb=1  # in pages of 2 MiB: products of matrices find them faster

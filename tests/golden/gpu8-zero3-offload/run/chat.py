@@ -9,7 +9,6 @@ Talk to the model.
 import argparse
 from pathlib import Path
 
-import torch
 from ftc.runtime import chat, data, distributed
 from transformers import AutoTokenizer
 
@@ -43,7 +42,7 @@ def main():
     model = chat.load(
         source,
         device="cuda",
-        dtype=torch.bfloat16,
+        dtype="bfloat16",
         revision=REVISION if options.base else None,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)

@@ -9,7 +9,6 @@ Talk to the model. Without a choice: the merged one if convert.sh has made it, e
 import argparse
 from pathlib import Path
 
-import torch
 from ftc.runtime import chat, data, distributed
 from transformers import AutoTokenizer
 
@@ -50,7 +49,7 @@ def main():
         source,
         adapter=str(adapter) if use_adapter else None,
         device="cuda",
-        dtype=torch.bfloat16,
+        dtype="bfloat16",
         revision=None if use_merged else REVISION,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)

@@ -7,7 +7,8 @@
 #   bash launch.sh --start-over        train anew; what is there is moved to previous/
 # SIGTERM or SIGUSR1 (Slurm: --signal=USR1@300) ends it after the current step, saved, with exit code 75.
 # Start it on each of the 2 nodes, with NODE_RANK (0 to 1) and MASTER_ADDR (node 0) set,
-# in a directory that they share. Which network they use: NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME.
+# in a directory that they share; Slurm's own variables do, too. They meet on MASTER_PORT (29500) of node 0, and wait
+# for each other for RENDEZVOUS_MINUTES (15). Which network they use: NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 trap 'echo "Stopped before training began (exit code 75)." >&2; exit 75' TERM USR1 # until the last line
@@ -24,7 +25,4 @@ python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 exec python -m ftc.runtime.torchrun \
     --nnodes 2 \
     --nproc-per-node 8 \
-    --node-rank "${NODE_RANK:?is this node 0, 1, ...}" \
-    --master-addr "${MASTER_ADDR:?is the address of node 0}" \
-    --master-port "${MASTER_PORT:-29500}" \
     train.py "$@"

@@ -12,7 +12,6 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
-import torch
 from ftc.runtime import chat, data, distributed, models
 from transformers import AutoTokenizer
 
@@ -55,7 +54,7 @@ def main():
         source,
         adapter=str(adapter) if use_adapter else None,
         device="cpu",
-        dtype=torch.float32,
+        dtype="float32",
     )
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")

@@ -18,7 +18,6 @@ if [ ! -d export/merged ]; then
     exit 2
 fi
 export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
-export OMP_WAIT_POLICY=passive # threads that wait don't spin: a second job slows this one gently
 
 exec python -m ftc.runtime.serve export/merged \
     --host 127.0.0.1 \

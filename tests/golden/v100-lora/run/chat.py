@@ -9,7 +9,6 @@ Talk to the model.
 import argparse
 from pathlib import Path
 
-import torch
 from ftc.runtime import chat, data, distributed
 from transformers import AutoTokenizer
 
@@ -44,7 +43,7 @@ def main():
         source,
         adapter=None if options.base else str(trained),
         device="cuda",
-        dtype=torch.float16,
+        dtype="float16",
         revision=REVISION,
     )
     tokenizer = AutoTokenizer.from_pretrained(source)
