@@ -16,7 +16,7 @@ from ftc.compiler.presets import chat_templates
 
 from .specs import BASE, ftc, merged, toml
 
-WORDS = [
+WORDS = (
     "the",
     "model",
     "reads",
@@ -24,15 +24,12 @@ WORDS = [
     "spec",
     "and",
     "writes",
-    "a",
-    "run",
-    "with",
-    "steps",
+    "runs",
     "of",
+    "steps",
     "tokens",
-    "and",
     "loss",
-]
+)
 
 
 @pytest.fixture
