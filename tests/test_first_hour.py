@@ -1,0 +1,189 @@
+"""What a new user meets first: ftc new for any id, how long the run is, hints that work as they stand."""
+
+import json
+import random
+import tomllib
+from pathlib import Path
+
+import ftc as library
+import pytest
+from ftc.compiler import compile_document
+from ftc.compiler.duration import duration
+from ftc.compiler.installing import install
+from ftc.compiler.load import parse
+from ftc.compiler.near_templates import FAMILIES, near_template
+from ftc.compiler.presets import chat_templates
+
+from .specs import BASE, ftc, merged, toml
+
+WORDS = (
+    "the",
+    "model",
+    "reads",
+    "a",
+    "spec",
+    "and",
+    "writes",
+    "runs",
+    "of",
+    "steps",
+    "tokens",
+    "loss",
+)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """200 conversations of 30 to 300 tokens."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    chance = random.Random(1)
+
+    def text(least: int, most: int) -> str:
+        return " ".join(chance.choices(WORDS, k=chance.randint(least, most)))
+
+    turns = [[("user", text(5, 30)), ("assistant", text(20, 200))] for _ in range(200)]
+    lines = [{"messages": [{"role": r, "content": t} for r, t in turn]} for turn in turns]
+    Path("rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("base", "template"),
+    [
+        ("unsloth/Llama-3.2-1B-Instruct-bnb-4bit", "llama3.1"),
+        ("NousResearch/Meta-Llama-3-8B-Instruct", "llama3"),
+        ("qwen/qwen3-0.6b", "qwen3"),
+        ("Qwen/Qwen2.5-Math-7B-Instruct", "qwen2.5"),
+        ("Qwen/Qwen-7B-Chat", "xtuner/qwen_chat"),
+        ("mistralai/Mixtral-8x22B-v0.1", "mistral-v3"),
+        ("internlm/internlm-chat-20b", "xtuner/internlm_chat"),
+        ("internlm/internlm2_5-7b-chat", "internlm2"),
+        ("ibm-granite/granite-3.3-2b-base", "granite3"),
+        ("NousResearch/Hermes-3-Llama-3.1-8B", "chatml"),
+        ("./models/Qwen2.5-7B-Instruct/", "qwen2.5"),
+        *((name, None) for name in ("Qwen/Qwen3-VL-8B-Instruct", "google/gemma-4-12B-it")),
+        *((name, None) for name in ("openlm-research/open_llama_3b", "EleutherAI/pythia-160m")),
+        *((name, None) for name in ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/QwQ-32B")),
+    ],
+)
+def test_a_name_tells_a_template_or_none(base: str, template: str | None) -> None:
+    found = near_template(base)
+    assert (found.template if found else None) == template
+
+
+def test_families_name_templates_that_are_shipped() -> None:
+    later = {"qwen3_nothink"}
+    assert {template for _, template in FAMILIES if template} - later <= set(chat_templates())
+
+
+def test_new_writes_a_spec_for_any_id(rows: Path) -> None:
+    said = ftc("new", "unsloth/Llama-3.2-1B-Instruct", "--data", "rows.jsonl", "-o", "a.toml")
+    assert "about 5" in said.stdout and said.stderr == ""
+    spec = tomllib.loads(Path("a.toml").read_text())
+    assert spec["model"]["chat_template"] == "llama3.1" and spec["train"]["global_batch_size"] < 16
+    assert "# revision" in Path("a.toml").read_text()  # not pinned: said in one line
+    assert "few-steps" not in ftc("check", "a.toml").stderr
+
+    said = ftc("new", "acme/own-7b", "--data", "rows.jsonl", "-o", "b.toml")
+    assert "warning[no-chat-template]" in said.stderr
+    text = Path("b.toml").read_text()
+    assert "chat_template" not in tomllib.loads(text)["model"]
+    assert "error[no-chat-template]" in ftc("check", "b.toml", exit_code=2).stderr
+    Path("b.toml").write_text(text.replace('# chat_template = "', 'chat_template = "'))
+    ftc("check", "b.toml")
+
+    chosen = ("--chat-template", "zephyr", "--set", "train.max_steps=70", "--set", "method.rank=4")
+    ftc("new", "acme/own-7b", "--data", "rows.jsonl", "-o", "c.toml", *chosen)
+    spec = tomllib.loads(Path("c.toml").read_text())
+    assert spec["model"]["chat_template"] == "zephyr" and spec["method"]["rank"] == 4
+    assert spec["train"]["max_steps"] == 70 and "num_epochs" not in spec["train"]
+
+
+def test_new_takes_the_commit_of_the_cache_and_paths_as_they_are_typed(rows: Path) -> None:
+    commit = "c1899de289a04d12100db370d81485cdf75e47ca"
+    head = rows / "hf/hub/models--Qwen--Qwen3-0.6B/refs/main"
+    head.parent.mkdir(parents=True)
+    head.write_text(commit)
+    Path("specs").mkdir()
+    ftc("new", "qwen3-0.6b", "--data", "rows.jsonl", "-o", "specs/a.toml")
+    spec = tomllib.loads(Path("specs/a.toml").read_text())
+    assert spec["model"]["revision"] == commit
+    assert spec["data"]["train"][0]["source"] == "../rows.jsonl"
+    assert ftc("check", "specs/a.toml").stderr == ""
+
+
+def test_steps_and_tokens_are_about_right(rows: Path) -> None:
+    """The tokenizer finds 31,468 tokens, and 32 sequences of 1,024."""
+    spec = merged(BASE, {"train": {"num_epochs": 3}})
+    compiled = compile_document(parse(toml(spec), str(rows / "spec.toml")))
+    found = duration(compiled.plan, compiled.facts)
+    assert found is not None
+    assert 28_000 < found.tokens < 40_000 and 5 <= found.steps <= 8
+    (warning,) = [w for w in compiled.warnings if w.code == "few-steps"]
+    assert any(hint.startswith("set train.global_batch_size to 2") for hint in warning.hints)
+    long = merged(spec, {"train": {"num_epochs": None, "max_steps": 3}})
+    compiled = compile_document(parse(toml(long), str(rows / "spec.toml")))
+    assert not compiled.warnings and "3 steps" in compiled.plan.summary.value
+
+
+def test_a_large_file_is_measured_by_its_head(rows: Path) -> None:
+    line = Path("rows.jsonl").read_text().splitlines()[0] + "\n"
+    Path("large.jsonl").write_text(line * (12_000_000 // len(line)))
+    spec = merged(BASE, {"data": {"train": [{"source": "large.jsonl", "format": "messages"}]}})
+    compiled = compile_document(parse(toml(spec), str(rows / "spec.toml")))
+    found = duration(compiled.plan, compiled.facts)
+    assert found is not None and abs(found.rows / (12_000_000 / len(line)) - 1) < 0.01
+
+
+def test_check_takes_several_specs(rows: Path) -> None:
+    steps = {"train": {"max_steps": 100}}
+    Path("a.toml").write_text(toml(merged(BASE, steps)))
+    Path("b.toml").write_text(toml(merged(BASE, steps, {"name": "b"})))
+    assert ftc("check", "a.toml", "b.toml").stdout.count(": fine.") == 2
+    Path("b.toml").write_text("seed = 1\nsede = 2\n")
+    said = ftc("check", "a.toml", "b.toml", exit_code=2)
+    assert "a.toml: fine." in said.stdout and "b.toml:2:1: error[unknown-key]" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("train", "bash launch.sh"),
+        ("chat", "python chat.py"),
+        ("convert", "bash convert.sh"),
+        ("eval", "validation"),
+        ("list", "ftc data formats"),
+        ("chekc", "did you mean `ftc check`"),
+    ],
+)
+def test_words_of_other_tools_are_answered(word: str, answer: str) -> None:
+    assert answer in ftc(word, exit_code=2).stderr
+
+
+def test_install_lines_never_ask_the_index_for_ftc() -> None:
+    for extra in ("train", "report"):
+        assert not install(extra).startswith(("pip install ftc", "pip install 'ftc["))
+
+
+def test_what_lacks_a_package_says_so(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.toml").write_text(toml(merged(BASE, {"train": {"max_steps": 100}})))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for command in (("check", "--data", "a.toml"), ("preview", "a.toml")):
+        said = ftc(*command, exit_code=2).stderr
+        assert "error[no-runtime]" in said and install("train") in said
+
+
+def test_a_compilation_is_shown_in_three_lines(rows: Path) -> None:
+    Path("a.toml").write_text(toml(BASE))
+    assert len(repr(library.compile("a.toml")).splitlines()) == 3
+
+
+def test_ctrl_c_at_the_prompt_of_chat_ends_it(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from ftc.runtime import chat
+
+    def interrupted(_prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", interrupted)
+    assert chat.read("> ") is None and capsys.readouterr().err == ""
