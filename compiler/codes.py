@@ -54,6 +54,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "no-package": "The weights are to come from a package, and none carries them.",
         "no-embedding": "The tokenizer has a token that the model has no embedding for, and the chat "
         "template, or a prompt of [samples], uses it.",
+        "no-tokenizer": "The model's folder has no tokenizer, or one without the tokenizer.json that says all of it. "
+        "The latter is a warning: the spec compiles, and the launch compares.",
         "too-long-for-model": "Sequences are longer than the model has positions for.",
         "unknown-module": "An adapter is to go on a layer that the model does not have.",
         "unknown-chat-template": "The chat template is none of those that ftc ships, and no file.",
@@ -138,6 +140,7 @@ RUN: dict[str, str] = {
     "refused": "A library does not take a value that it was given, and says why.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
+    "no-tokenizer": "The base has no tokenizer, or one that transformers can't make of its files as they are meant.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",

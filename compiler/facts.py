@@ -44,12 +44,14 @@ class LocalModel(NamedTuple):
     """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes.
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
+    `tokenizer`: the file that its tokenizer is made of.
     """
 
     path: Path
     sha256: str
     embeddings: int | None
     beyond: dict[int, str]
+    tokenizer: str | None
 
 
 class Facts(NamedTuple):
@@ -169,7 +171,9 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
 
     rows = number("vocab_size")
     beyond = {i: token for i, token in _added(folder) if rows and i >= rows}
-    return LocalModel(folder, digest, rows, beyond), Architecture(
+    files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
+    tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
+    return LocalModel(folder, digest, rows, beyond, tokenizer), Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
@@ -181,6 +185,19 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         # Code of the model's own may name them as it likes.
         modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
     )
+
+
+# What transformers makes a tokenizer of, the surest first.
+TOKENIZERS = [
+    "tokenizer.json",
+    "tekken.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "*.model",
+    "*.tiktoken",
+    "*.py",
+]
 
 
 def _added(folder: Path) -> Iterator[tuple[int, str]]:

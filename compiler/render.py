@@ -248,7 +248,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     peft += ["prepare_model_for_kbit_training"] if qlora else []
     kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
     transformers = ["Adafactor"] if kind == "adafactor" else []
-    transformers += ["AutoModelForCausalLM", "AutoTokenizer"]
+    transformers += ["AutoModelForCausalLM"]
     transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = ["checkpoint", "data", "distributed", "guards", "launch", "metrics", "stop"]
     runtime += ["attention"] if plan.model.attention.value == "segment_sdpa" else []

@@ -55,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.can_be_quantized,
     rules_model.length_fits_model,
     rules_model.tokens_have_embeddings,
+    rules_model.tokenizer_is_there,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from . import distributed, exported, names, rope, shards, stored, validation
-from .data.tokens import read_template
+from .data import load_tokenizer, read_template
 from .errors import RunError, run
 from .quantized import keep_layout
 
@@ -129,7 +129,7 @@ def convert(options: argparse.Namespace) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
 
-    tokenizer = AutoTokenizer.from_pretrained(
+    tokenizer = load_tokenizer(
         options.base, revision=options.revision, trust_remote_code=options.trust_remote_code
     )
     tokenizer.chat_template = read_template(options.chat_template)
