@@ -21,7 +21,7 @@ from ftc.runtime import (
     stop,
 )
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 # Model
 BASE = "meta-llama/Meta-Llama-3-8B-Instruct"  # preset llama-3-8b-instruct
@@ -108,7 +108,7 @@ def main(options):
     launch.prepare(options)
 
     # The template in this folder is the one that chat.py and the server use, too.
-    tokenizer = AutoTokenizer.from_pretrained(BASE, revision=REVISION)
+    tokenizer = data.load_tokenizer(BASE, revision=REVISION)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
     model = AutoModelForCausalLM.from_pretrained(

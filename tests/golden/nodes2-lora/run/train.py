@@ -21,7 +21,7 @@ from ftc.runtime import (
     stop,
 )
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 # Model
 BASE = "mistralai/Mistral-7B-Instruct-v0.3"  # preset mistral-7b-instruct-v0.3
@@ -97,7 +97,7 @@ def main(options):
     launch.prepare(options)
 
     # The template in this folder is the one that chat.py and the server use, too.
-    tokenizer = AutoTokenizer.from_pretrained(BASE, revision=REVISION)
+    tokenizer = data.load_tokenizer(BASE, revision=REVISION)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
     model = AutoModelForCausalLM.from_pretrained(
