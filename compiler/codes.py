@@ -56,6 +56,8 @@ COMPILER: dict[str, dict[str, str]] = {
         "no-package": "The weights are to come from a package, and none carries them.",
         "no-embedding": "The tokenizer has a token that the model has no embedding for, and the chat "
         "template, or a prompt of [samples], uses it.",
+        "no-tokenizer": "The model's folder has no tokenizer, or one without the tokenizer.json that says all of it. "
+        "The latter is a warning: the spec compiles, and the launch compares.",
         "too-long-for-model": "Sequences are longer than the model has positions for.",
         "unknown-module": "An adapter is to go on a layer that the model does not have.",
         "unknown-chat-template": "The chat template is none of those that ftc ships, and no file.",
@@ -159,6 +161,7 @@ RUN: dict[str, str] = {
     "logits-not-finite": "The base answers with what is no number.",
     "no-model": "The base model's package or tokenizer could not be had, or the package holds other weights.",
     "not-exported": "The adapter or the merged model could not be made. What is told as made is whole and proven.",
+    "no-tokenizer": "The base has no tokenizer, or one that transformers can't make of its files as they are meant.",
     "other-model": "The checkpoint does not fit the model that it is to be converted with.",
     "other-tokens": "The template and the tokenizer that are exported would not make the tokens that "
     "the run was trained on.",

@@ -41,12 +41,14 @@ class LocalModel(NamedTuple):
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
+    `tokenizer`: the file that its tokenizer is made of.
     """
 
     path: Path
     sha256: str
     embeddings: int | None
     beyond: dict[int, str]
+    tokenizer: str | None
     classes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
 
@@ -177,7 +179,9 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     named, code = data.get("architectures"), data.get("auto_map")
     classes = tuple(map(str, named)) if is_array(named) else ()
     own = tuple(code) if is_table(code) else ()
-    return LocalModel(folder, digest, rows, beyond, classes, own), Architecture(
+    files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
+    tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
+    return LocalModel(folder, digest, rows, beyond, tokenizer, classes, own), Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
@@ -190,6 +194,19 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
         crossing=tuple(b for b in (blocks if is_array(blocks) else ()) if isinstance(b, int)),
     )
+
+
+# What transformers makes a tokenizer of, the surest first.
+TOKENIZERS = [
+    "tokenizer.json",
+    "tekken.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "*.model",
+    "*.tiktoken",
+    "*.py",
+]
 
 
 def _added(folder: Path) -> Iterator[tuple[int, str]]:

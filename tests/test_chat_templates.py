@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.presets import chat_templates, model_presets
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
@@ -188,7 +188,7 @@ def test_the_docs_name_them():
 def test_all_of_the_models_own_are_compared():
     assert set(OWN) == {name for name in chat_templates() if "/" not in name}
     assert {name for name in OWN if "tools" in OWN[name]} == {
-        *("llama3.1", "mistral-nemo", "mistral-v3", "qwen2.5", "qwen3")
+        *("llama3.1", "mistral-nemo", "mistral-v3", "qwen2.5", "qwen3", "qwen3_nothink")
     }
 
 
@@ -224,6 +224,13 @@ def test_qwen3_learns_reasoning_where_it_is_shown(tokenizer):
         assert "why old" not in tokenizer.decode(sample.ids)
         learnt = tokenizer.decode(sample.ids[sample.loss])
         assert learnt == "<think>\nwhy new\n</think>\n\nnew<|im_end|>"
+
+
+def test_models_that_never_think_are_not_taught_to():
+    """The Instruct models of 2507 write no think block; whatever of the family may think has the family's."""
+    for name, preset in model_presets().items():
+        if preset.architecture.model_type.startswith("qwen3"):
+            assert preset.chat_template == ("qwen3_nothink" if "2507" in name else "qwen3"), name
 
 
 @pytest.mark.parametrize("name", chat_templates())

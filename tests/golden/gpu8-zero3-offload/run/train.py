@@ -21,7 +21,7 @@ from ftc.runtime import (
     portable,
     stop,
 )
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.integrations import HfDeepSpeedConfig
 
 # Model
@@ -104,7 +104,7 @@ def main(options):
     launch.prepare(options)
 
     # The template in this folder is the one that chat.py and the server use, too.
-    tokenizer = AutoTokenizer.from_pretrained(BASE, revision=REVISION)
+    tokenizer = data.load_tokenizer(BASE, revision=REVISION)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
     # While this object lives, from_pretrained loads each weight as a share on every rank (ZeRO 3).

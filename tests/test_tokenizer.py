@@ -1,0 +1,89 @@
+"""A base without a tokenizer.json: its ids are those of its sentencepiece model, or it is refused."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from ftc.runtime import data
+from ftc.runtime.errors import RunError
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+@pytest.fixture
+def bare(tiny_model: str, tmp_path: Path) -> Path:
+    """A model's folder without a tokenizer."""
+    shutil.copytree(tiny_model, tmp_path / "base")
+    for name in FILES:
+        (tmp_path / "base" / name).unlink(missing_ok=True)
+    return tmp_path / "base"
+
+
+def of_type(folder: Path, model_type: str) -> str:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+    return str(folder)
+
+
+def add_sentencepiece(folder: Path) -> None:
+    """A tokenizer.model as Llama 2 has it."""
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    pytest.importorskip("google.protobuf")
+    text = folder.parent / "text.txt"
+    text.write_text("hello world, this is a text.\nthe world says hello to 12345 words\n" * 40)
+    trainer.train(
+        input=str(text),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=320,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
+
+
+@pytest.mark.parametrize("model_type", ["qwen2", "llama", "gpt2"])
+def test_a_base_without_any_tokenizer_is_refused(bare, model_type):
+    with pytest.raises(RunError, match=r"error\[no-(tokenizer|model)\]: the tokenizer of .*base"):
+        data.load_tokenizer(of_type(bare, model_type))
+
+
+def test_without_sentencepiece_it_says_what_to_install(bare, monkeypatch):
+    for name in ("sentencepiece", "google.protobuf"):
+        monkeypatch.setitem(sys.modules, name, None)
+    (bare / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02")
+    with pytest.raises(RunError) as error:
+        data.load_tokenizer(of_type(bare, "llama"))
+    assert "error[no-tokenizer]" in str(error.value)
+    assert "pip install sentencepiece" in str(error.value)
+    assert "add the tokenizer.json" in str(error.value) and "pip install tiktoken" not in str(
+        error.value
+    )
+
+
+def test_a_sentencepiece_model_that_is_read_right(bare):
+    add_sentencepiece(bare)
+    from sentencepiece import SentencePieceProcessor
+
+    (bare / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    theirs = SentencePieceProcessor(model_file=str(bare / "tokenizer.model"))
+    ours = data.load_tokenizer(of_type(bare, "llama"))
+    assert ours("hello 123", add_special_tokens=False).input_ids == theirs.encode("hello 123")
+
+
+@pytest.mark.parametrize("model_type", ["mistral", "mixtral", "phi3"])
+def test_a_sentencepiece_model_that_is_read_wrong_is_refused(bare, model_type):
+    add_sentencepiece(bare)
+    with pytest.raises(RunError, match=r"no-tokenizer.*another tokenizer of tokenizer\.model"):
+        data.load_tokenizer(of_type(bare, model_type))
+
+
+def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "base")
+    add_sentencepiece(tmp_path / "base")
+    of_type(tmp_path / "base", "mistral")
+    assert data.load_tokenizer(str(tmp_path / "base"))("hello").input_ids
