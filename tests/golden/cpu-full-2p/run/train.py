@@ -16,6 +16,7 @@ from ftc.runtime import (
     fused,
     guards,
     launch,
+    loaded,
     metrics,
     models,
     portable,
@@ -99,11 +100,13 @@ def main(options):
     tokenizer = data.load_tokenizer(base)
     tokenizer.chat_template = data.read_template("chat_template.jinja")
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         base,
         dtype=DTYPE,
         attn_implementation=attention.SEGMENT_SDPA,
+        output_loading_info=True,
     )
+    loaded.prove(model, loading, base)
     portable.check(model, tokenizer)  # that convert.sh can save what is trained
 
     # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
