@@ -1,6 +1,5 @@
 """A save that is killed or fails at any moment: what was whole before is whole after."""
 
-import json
 import os
 import shutil
 import signal
@@ -9,13 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-LOCK = {
-    "runtime": {"version": "1", "sha256": "0"},
-    "plan_id": "0",
-    "plan": {"seed": {"value": 1, "changes": ""}},
-    "facts": {"data": [], "model": {}},
-    "files": {"train.py": "0"},
-}
+from .specs import lock_text
 
 
 class Engine:
@@ -39,7 +32,7 @@ def place(tmp_path, monkeypatch):
     import torch
 
     monkeypatch.chdir(tmp_path)
-    Path("ftc.lock").write_text(json.dumps(LOCK))
+    Path("ftc.lock").write_text(lock_text())
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield tmp_path
@@ -187,7 +180,7 @@ def test_a_checkpoint_has_the_lock_that_its_run_started_with(place, monkeypatch)
     monkeypatch.setattr(lock, "HELD", {})
     lock.hold()
     began = Path("ftc.lock").read_text()
-    Path("ftc.lock").write_text('{"plan": {"data.loss_on": {"value": "all"}}}')
+    Path("ftc.lock").write_text(lock_text(plan={"data.loss_on": {"value": "all", "changes": ""}}))
     save(1)
     assert Path("checkpoints/step-000001/ftc.lock").read_text() == began
 

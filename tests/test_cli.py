@@ -14,10 +14,11 @@ SHIPPED = [ROOT / "specs" / "quickstart.toml", *sorted((ROOT / "tests/golden").g
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
 def test_specs_that_we_ship_are_fine(path: Path) -> None:
     result = ftc("check", path)
-    assert result.stdout.startswith(f"{path}: fine.\n")
     told = set(re.findall(r": warning\[([a-z-]+)\]: ", result.stderr))
     short = {"few-steps"} if path.parent.name in ("gpu8-zero3-offload", "nodes2-lora") else set()
     assert told == short  # the rows of these two are a sample
+    verdict = "compiles, with 1 warning" if short else "fine"
+    assert result.stdout.startswith(f"{path}: {verdict}.\n")
 
 
 def test_what_is_warned_of_is_not_fine(folder: Path) -> None:

@@ -18,7 +18,7 @@ from ftc.compiler.sides import of_compiled, of_run
 from . import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
-SPEC = (ROOT / "tests/errors/output/edited/spec.toml").read_text()
+SPEC = (ROOT / "tests/errors/output/file/spec.toml").read_text()
 GOLDEN = sorted((ROOT / "tests/golden").glob("*/spec.toml"))
 NONE = "No changes: both specs compile to the same run.\n"
 

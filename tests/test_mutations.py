@@ -26,6 +26,8 @@ ELSEWHERE = {
     "plan.hardware.device": "the passages that only a CPU or a GPU has",
     "plan.hardware.devices_per_node": "ds_config.json has what each of them computes",
     "plan.method.lora.dropout": "MLPs are fused without it alone",
+    "plan.method.lora.parameters": "it follows from the rank and the layers",
+    "plan.method.lora.rank": "the number of parameters follows from it",
     "plan.method.quantization.bits": "convert.sh is told by render.py",
     "plan.method.quantization.double_quant": "convert.sh is told by render.py",
     "plan.model.dtype": "ds_config.json, and attention follows from it",

@@ -9,6 +9,7 @@ import pytest
 
 from . import tiny
 from .conftest import SPEC, environ
+from .specs import lock_text
 from .test_executed import METHODS, TWO, equal
 
 pytestmark = pytest.mark.executed
@@ -228,15 +229,8 @@ def test_a_run_may_be_moved(tmp_path, monkeypatch):
             "model.folder": {"value": base, "changes": "new run"},
             "data.train[0].file": {"value": file, "changes": "", "identity": ""},
         }
-        text = {
-            "plan_id": "",
-            "plan": plan,
-            "facts": facts,
-            "files": {"train.py": ""},
-            "runtime": {"sha256": "", "version": ""},
-        }
         folder.mkdir()
-        (folder / "ftc.lock").write_text(json.dumps(text))
+        (folder / "ftc.lock").write_text(lock_text(plan=plan, facts=facts))
         return folder
 
     then = put(tmp_path / "then", "../tiny", "../rows.jsonl", "d")

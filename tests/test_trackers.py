@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from .specs import lock_text
+
 Series = dict[str, list[tuple[int, float]]]
 
 
@@ -137,7 +139,8 @@ def log(tmp_path, monkeypatch):
     """A log that writes, in a run directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "logs").mkdir()
-    (tmp_path / "ftc.lock").write_text('{"plan": {"seed": {"value": 1}, "x": {"value": null}}}')
+    plan = {key: {"value": value, "changes": ""} for key, value in (("seed", 1), ("x", None))}
+    (tmp_path / "ftc.lock").write_text(lock_text(plan=plan))
     return SimpleNamespace(writes=True, trackers=())
 
 

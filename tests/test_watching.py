@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from . import tiny
+from .specs import lock_text
 
 
 def test_a_run_stagnates_when_no_lower_loss_came() -> None:
@@ -54,8 +55,14 @@ def test_losses_on_other_validation_data_are_no_match(tmp_path) -> None:
 
 def put_lock(folder: Path, digest: str) -> None:
     """A lock of a run that is validated on data of this digest."""
-    data = [{"group": "train", "sha256": "t"}, {"group": "validation", "sha256": digest}]
-    (folder / "ftc.lock").write_text(json.dumps({"plan": {}, "facts": {"data": data}}))
+    data = [
+        {"group": group, "file": f"{group}.jsonl", "copied": True, "sha256": digest}
+        for group, digest in (("train", "t"), ("validation", digest))
+    ]
+    plan = {
+        f"data.{each['group']}[0].file": {"value": each["file"], "changes": "data"} for each in data
+    }
+    (folder / "ftc.lock").write_text(lock_text(plan=plan, facts={"data": data, "model": {}}))
 
 
 @pytest.mark.parametrize("adapter", [False, True])
@@ -155,6 +162,7 @@ def test_the_time_left_is_told_by_the_steps_that_were_taken(tmp_path, monkeypatc
 def guard(tmp_path, monkeypatch):
     """A guard of a run with samples of 4 tokens, and the records that it writes."""
     import numpy as np
+    import torch
     from ftc.runtime import data, guards
     from ftc.runtime.data.tokens import Sample
 
@@ -165,7 +173,7 @@ def guard(tmp_path, monkeypatch):
     stream = data.Stream(samples, sequences, 1, 0, 1, 2, 1, device="cuda:0")
     records = []
     log = SimpleNamespace(writes=False, write=lambda **record: records.append(record))
-    return guards.Guard(None, stream, log), records
+    return guards.Guard(SimpleNamespace(module=torch.nn.Linear(1, 1)), stream, log), records
 
 
 @pytest.mark.parametrize(("after", "kept"), [(0, []), (4, [0, 2, 4])])
@@ -230,8 +238,8 @@ def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> No
         "batch.world_size": 1,
         "parallel.zero_stage": 0,
     }
-    plan = {key: {"value": value} for key, value in plan.items()}
-    Path("ftc.lock").write_text(json.dumps({"plan": plan}))
+    plan = {key: {"value": value, "changes": ""} for key, value in plan.items()}
+    Path("ftc.lock").write_text(lock_text(plan=plan))
     monkeypatch.setattr(guards.Guard, "latest", guard[0])
     told = str(guards.out_of_memory(MemoryError("full")))
     assert "full (rank 0; the step's micro-batches have 8 to 8 tokens)" in told
