@@ -182,7 +182,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert fine.returncode == 0, fine.stderr
     assert "data/rows.jsonl: tokenized in" in fine.stdout
     held_out = int(re.search(r"(\d+) samples are held out", fine.stdout)[1])
-    assert f"{round(2.5 * (40 - held_out))} samples in " in fine.stdout, "2.5 times what is left"
+    assert f"{round(2.5 * (40 - held_out))} samples, " in fine.stdout, "2.5 times what is left"
     assert "data/rows.jsonl: tokens from cache" in check().stdout
     assert {path.name for path in Path().iterdir()} == {"tiny", "rows.jsonl", "s.toml", "cache"}
 
