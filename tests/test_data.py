@@ -188,7 +188,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
 
     nowhere = check("--set", "model.base=qwen2.5-0.5b-instruct")
     assert nowhere.returncode == 2 and "Traceback" not in nowhere.stderr
-    assert "error[no-model]: the tokenizer of qwen2.5-0.5b-instruct" in nowhere.stderr
+    assert "error[no-model]: the tokenizer of Qwen/Qwen2.5-0.5B-Instruct" in nowhere.stderr
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rows.jsonl: error[too-many-dropped]: ")
