@@ -208,6 +208,6 @@ def test_a_run_gives_what_servers_load(kind, method, compiled, tmp_path, tiny_mo
     text = AutoModelForCausalLM.from_pretrained(export / "merged").eval()
     assert plain(text, rows)[0] == pytest.approx(tuned, abs=1e-4)
     if method == "lora":
-        served = PeftModel.from_pretrained(base, export / "adapter").eval()
+        served = PeftModel.from_pretrained(base, export / "adapter", is_trainable=True).eval()
         assert plain(served, rows)[0] == pytest.approx(tuned, abs=1e-4)
         assert run.python("chat.py", "--adapter", "--prompt", "Hi").returncode == 0
