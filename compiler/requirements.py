@@ -29,7 +29,7 @@ def training_requirements(plan: Plan) -> str:
     packages += ["bitsandbytes"] if plan.method.quantization or bits else []
     packages += ["gguf"] if plan.model.package else []
     sources = (*plan.data.train, *plan.data.validation)
-    packages += ["modelscope"] if any(source.modelscope for source in sources) else []
+    packages += ["modelscope"] if any(of.modelscope for of in (plan.model, *sources)) else []
     packages += ["liger-kernel"] if plan.model.liger else []
     for tracker in plan.tracking.trackers.value if plan.tracking else ():
         packages += TRACKERS.get(tracker, [tracker])
