@@ -22,13 +22,16 @@ from .diagnostics import CompileError, Diagnostic, visible
 from .duration import Duration, about, duration
 from .facts import is_file
 from .formats import AUTO
+from .keys import dashed
 from .load import Document, parse
 from .near_templates import near_template
 from .overrides import override
 from .plan import Plan
 from .quote import toml
+from .repairs import fits
 from .rules_duration import EPOCHS, GOAL
 from .source_names import repository
+from .spec import Spec
 
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 BATCHES = (16, 8, 4, 2, 1)
@@ -188,10 +191,8 @@ def _document(choices: Choices, settings: Sequence[str], final: bool = False) ->
 
 def _text(choices: Choices, final: bool) -> str:
     """The spec's lines, table by table."""
-    name = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in choices.file.stem
-    )
-    name = name.lstrip("._-") or "run"
+    name = dashed(choices.file.stem).lstrip("._-")
+    name = name if fits(Spec.model_fields["name"], name) else "run"
     file = visible(shlex.quote(choices.file.name))
     lora = ["rank = 16", "alpha = 32"] if choices.method != "full" else []
     device = ['device = "cpu"']

@@ -34,9 +34,13 @@ def asked(tmp_path, tiny_model, monkeypatch):
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
     version = pins()["modelscope"].partition("==")[2]
-    about = tmp_path / f"stand_in/modelscope-{version}.dist-info"  # launch.sh looks for what is installed
+    about = (
+        tmp_path / f"stand_in/modelscope-{version}.dist-info"
+    )  # launch.sh looks for what is installed
     about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: modelscope\nVersion: {version}\n")
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: modelscope\nVersion: {version}\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stand_in"), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(tmp_path / "stand_in"))
     yield lambda: log.read_text().splitlines() if log.exists() else []
@@ -65,7 +69,9 @@ def test_a_base_of_modelscope_is_trained_converted_and_asked(compiled, asked, ti
 
 def test_what_modelscope_lacks_is_told_in_one_sentence(asked, capsys):
     assert models.from_modelscope("acme/tiny")
-    with pytest.raises(RunError, match="no model acme/tiny at gone for us: 404: no such revision of"):
+    with pytest.raises(
+        RunError, match="no model acme/tiny at gone for us: 404: no such revision of"
+    ):
         models.from_modelscope("acme/tiny", "gone")
     assert capsys.readouterr().out == ""  # convert.sh takes what is printed there for the folder
 
@@ -80,7 +86,9 @@ def test_a_preset_is_known_by_its_id_on_modelscope_and_comes_from_there(tmp_path
     assert b"gguf" not in files["requirements.txt"].content
     for name in ("train.py", "chat.py"):
         assert b"models.from_modelscope(BASE)" in files[name].content
-    assert b"models --modelscope HuggingFaceTB/SmolLM2-135M-Instruct)" in files["convert.sh"].content
+    assert (
+        b"models --modelscope HuggingFaceTB/SmolLM2-135M-Instruct)" in files["convert.sh"].content
+    )
 
 
 def test_a_folder_of_that_name_is_the_folder(tmp_path, tiny_model):
