@@ -35,6 +35,10 @@ def no_model(base: str, path: Path, document: Document) -> Diagnostic:
         if hub
         else guess(base[:200], presets) or ["name a preset, such as qwen2.5-7b-instruct", families]
     )
+    if re.search(r"\$|\{\{", base):
+        hints = [
+            "a spec has no variables: write the base itself, or compile with `--set model.base=...`"
+        ]
     hints.append("or name a Hub id (`org/name`), or a folder that holds config.json")
     message = f'"{base}" is no preset, no Hub id and no model folder'
     with suppress(OSError):

@@ -236,7 +236,7 @@ class ChatPlan(NamedTuple):
 class DeployPlan(NamedTuple):
     """`tp`: the devices that share the model, where they are not all of a node.
 
-    `session_len` is None where config.json alone says what the model can, and for other engines than lmdeploy.
+    `session_len` is None where the model's config.json says what it can: always to transformers, unless it is set.
     """
 
     engine: Value[str]

@@ -66,7 +66,7 @@ def render(
         "chat.py": tidy(fill("chat.py", variables)),
         "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
         "chat_template.jinja": plan.template,
-        "requirements.txt": training_requirements(plan),
+        "requirements.txt": training_requirements(plan, facts),
         "spec.toml": spec_text,
         ".gitignore": IGNORED,
     }
