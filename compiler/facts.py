@@ -131,15 +131,16 @@ def _model(
     preset = find_model(base)
     if preset is not None:
         return preset, None, preset.architecture
+    other = modelscope_id(base)
     folder = Path(document.path).parent / base
     with suppress(OSError, ValueError):  # a name that is too long
         if (folder / "config.json").is_file():
             return None, *_local_model(folder, document)
-        if folder.exists() or not is_hub_id(base):
+        if folder.exists() or not is_hub_id(other or base):
             raise Unknown(no_model(base, folder, document))
-    if not is_hub_id(base):
+    if not is_hub_id(other or base):
         raise Unknown(no_model(base, folder, document))
-    kind = model_type_of(base)
+    kind = model_type_of(other or base)
     return None, None, Architecture(kind) if kind else None
 
 

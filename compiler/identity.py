@@ -45,6 +45,8 @@ def _base(plan: Plan, facts: Facts) -> str:
     model = plan.model
     if model.package:
         return f"package {model.package.sha256.value}"
+    if model.modelscope:
+        return f"modelscope {model.modelscope.value}"
     if facts.local_model is None:
         return f"hub {(model.hub_id or model.base).value}"
     return f"folder {posixpath.normpath(model.base.value)}"

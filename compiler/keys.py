@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticKnownError
 
 from .tree import is_array
 
@@ -77,6 +79,9 @@ class Table(BaseModel):
 # What a text must look like, in words for the errors.
 LINE = r"^[^\p{C}\p{Zl}\p{Zp}]+$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# Of any script, but nothing that no reader sees: marks of direction, joiners, fillers.
+RUN = r"^[[\p{L}\p{Nd}]--\p{DI}][[\p{L}\p{M}\p{Nd}._-]--\p{DI}]*$"
+MOST_BYTES = 255  # of the name of a folder, on the file systems of Linux and macOS
 SIZE = r"^[1-9][0-9]*(MB|GB)$"
 MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$"
 NITER = r"^pissa_niter_[1-9][0-9]{0,2}$"
@@ -87,6 +92,7 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 FORMS = {
     LINE: "a text on one line, of visible characters",
     NAME: "letters, digits, `.`, `_` and `-`, with a letter or digit first",
+    RUN: "letters and digits of any script, `.`, `_` and `-`, with a letter or digit first, at most 255 bytes of UTF-8",
     SIZE: 'a size such as "5GB" or "500MB"',
     MODULE: 'the name of a module, such as "q_proj" or "layers.0.mlp.up_proj"',
     NITER: '"pissa_niter_N" with a number N',
@@ -104,7 +110,26 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def dashed(text: str) -> str:
+    """The text composed, with a dash for whatever no run's name may hold."""
+
+    def kept(character: str) -> bool:
+        kind = unicodedata.category(character)
+        return kind[0] in "LM" or kind == "Nd" or character in "._-"
+
+    shown = (c if kept(c) else " " for c in unicodedata.normalize("NFC", text))
+    return "-".join("".join(shown).split())
+
+
+def _run(name: str) -> str:
+    """Two names that look the same are the same: composed (NFC), as file systems and git want them."""
+    if len(name.encode()) > MOST_BYTES or not unicodedata.is_normalized("NFC", name):
+        raise PydanticKnownError("string_pattern_mismatch", {"pattern": RUN})
+    return name
+
+
 Whole = BeforeValidator(_whole)
+RunName = Annotated[str, AfterValidator(_run)]
 Text = Annotated[str, Field(min_length=1)]
 Date = Annotated[str, Field(pattern=DAY)]
 Line = Annotated[str, Field(pattern=LINE)]  # ends up in paths and in shell scripts

@@ -107,7 +107,7 @@ def _formats(facts: Facts) -> Iterator[dict[str, Any]]:
 def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
     """The base model: how it is found, and a digest where it can be had without the network."""
     model: dict[str, Any] = {"base": plan.model.base.value}
-    for name in ("hub_id", "revision", "folder"):
+    for name in ("hub_id", "modelscope", "revision", "folder"):
         value = getattr(plan.model, name)
         if value is not None:
             model[name] = value.value

@@ -22,13 +22,16 @@ from .diagnostics import CompileError, Diagnostic, visible
 from .duration import Duration, about, duration
 from .facts import is_file
 from .formats import AUTO
+from .keys import dashed
 from .load import Document, parse
 from .near_templates import near_template
 from .overrides import override
 from .plan import Plan
 from .quote import toml
+from .repairs import fits
 from .rules_duration import EPOCHS, GOAL
-from .rules_sources import HUB
+from .source_names import repository
+from .spec import Spec
 
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 BATCHES = (16, 8, 4, 2, 1)
@@ -50,7 +53,7 @@ class Choices:
     template_note: str = ""
     template_open: bool = False
     revision: str | None = None
-    hub_id: str | None = None
+    address: str | None = None
     attention: str | None = None
     length: int = 1024
     length_note: str = ""
@@ -101,6 +104,7 @@ def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Ch
     """The choices with what the rows, the model and this machine tell."""
     plan, facts = compiled.plan, compiled.facts
     hub_id = plan.model.hub_id.value if plan.model.hub_id else None
+    repo = plan.model.base.value if plan.model.modelscope else hub_id
     kind = facts.architecture.model_type if facts.architecture else ""
     gpu = find_accelerator(choices.accelerator)
     flash = gpu is not None and gpu.bfloat16 and kind not in WITHOUT_FLASH
@@ -109,7 +113,7 @@ def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Ch
         data_format=plan.data.train[0].format.value  # the name says more to who reads the spec
         if choices.data_format == AUTO
         else choices.data_format,
-        hub_id=hub_id,
+        address=repository(repo) if repo else None,
         revision=cached_revision(hub_id) if hub_id else None,
         attention="flash_attention_2" if flash and find_spec("flash_attn") else None,
     )
@@ -187,10 +191,8 @@ def _document(choices: Choices, settings: Sequence[str], final: bool = False) ->
 
 def _text(choices: Choices, final: bool) -> str:
     """The spec's lines, table by table."""
-    name = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in choices.file.stem
-    )
-    name = name.lstrip("._-") or "run"
+    name = dashed(choices.file.stem).lstrip("._-")
+    name = name if fits(Spec.model_fields["name"], name) else "run"
     file = visible(shlex.quote(choices.file.name))
     lora = ["rank = 16", "alpha = 32"] if choices.method != "full" else []
     device = ['device = "cpu"']
@@ -219,12 +221,12 @@ def _noted(key: str, value: str | int | None, note: str) -> list[str]:
 
 def _revision(choices: Choices) -> list[str]:
     """The commit, or how to get it: without one, the run takes what the Hub has on the day."""
-    if choices.hub_id is None:
+    if choices.address is None:
         return []
     if choices.revision:
         return _noted("revision", choices.revision, "what this machine has in its cache of the Hub")
-    address = f"{HUB}/{choices.hub_id}"
-    return [f'# revision = "..."  # not pinned yet; this prints it: git ls-remote {address} HEAD']
+    command = f"git ls-remote {choices.address} HEAD"
+    return [f'# revision = "..."  # not pinned yet; this prints it: {command}']
 
 
 def _template(choices: Choices, final: bool) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from .diagnostics import Diagnostic, KeyPath, at, guess
 from .load import Document
 from .presets import model_families, model_presets
+from .source_names import MODELSCOPE
 from .tree import is_table
 
 BASE: KeyPath = ("model", "base")
@@ -21,11 +22,16 @@ def no_model(base: str, path: Path, document: Document) -> Diagnostic:
     """The diagnostic for `base`, which would be the file or folder `path` if it is one."""
     presets = list(model_presets())
     families = f"there are presets of {', '.join(model_families())}"
-    hub = re.match(
-        r"https?://(?:huggingface\.co|hf\.co|modelscope\.cn/models)/([\w.-]+/[\w.-]+)", base
+    hub = re.match(r"https?://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)", base)
+    other = re.match(
+        r"(?:https?://(?:www\.)?modelscope\.(?:cn|ai)/models/|modelscope:/*)([\w.-]+/[\w.-]+)", base
     )
     hints = (
-        [f'write "{hub[1]}"']
+        [f'write "{MODELSCOPE}{other[1]}"']
+        if other
+        else ["name it with its owner, such as `modelscope:Qwen/Qwen3-4B`"]
+        if base.startswith(MODELSCOPE)
+        else [f'write "{hub[1]}"']
         if hub
         else guess(base[:200], presets) or ["name a preset, such as qwen2.5-7b-instruct", families]
     )

@@ -43,7 +43,7 @@ class PackagePlan(NamedTuple):
 
 
 class ModelPlan(NamedTuple):
-    """Exactly one of `package`, `hub_id`, `folder` is set.
+    """Exactly one of `package`, `hub_id`, `modelscope`, `folder` is set.
 
     `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
     the base has, with `max_position` as the longest context then. `date`: set where the chat template asks
@@ -55,6 +55,7 @@ class ModelPlan(NamedTuple):
     base: Value[str]
     package: PackagePlan | None
     hub_id: Value[str] | None
+    modelscope: Value[str] | None
     folder: Value[str] | None
     revision: Value[str] | None
     auto_class: Value[str] | None
@@ -235,7 +236,7 @@ class ChatPlan(NamedTuple):
 class DeployPlan(NamedTuple):
     """`tp`: the devices that share the model, where they are not all of a node.
 
-    `session_len` is None where config.json alone says what the model can, and for other engines than lmdeploy.
+    `session_len` is None where the model's config.json says what it can: always to transformers, unless it is set.
     """
 
     engine: Value[str]

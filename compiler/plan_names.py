@@ -18,6 +18,7 @@ DERIVED = {
     "model.package.file": ("model.base", "model.source"),
     "model.package.sha256": ("model.base", "model.source"),
     "model.hub_id": ("model.base",),
+    "model.modelscope": ("model.base",),
     "model.folder": ("model.base",),
     "model.auto_class": ("model.base",),
     "model.towers": ("model.base",),
@@ -46,7 +47,7 @@ SOURCE = re.compile(r"(data\.(?:train|validation)\[\d+\])\.(?:file|files|hub|mod
 
 def key_of(path: str) -> str:
     """The key of the spec that a value of the plan at `path` is taken from."""
-    if path in ("model.hub_id", "model.folder"):
+    if path in ("model.hub_id", "model.modelscope", "model.folder"):
         return "model.base"
     if path.endswith(("].hub", "].modelscope")):
         return path.rpartition(".")[0] + ".source"

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .source_names import modelscope_id
+
 ROOT = Path(__file__).resolve().parent
 
 
@@ -101,11 +103,14 @@ def model_families() -> list[str]:
 
 
 def find_model(base: str) -> ModelPreset | None:
-    """The preset with this name or Hub id.
+    """The preset with this name or Hub id; of ModelScope, the same id is the same model, from there alone.
 
     The file of its family is found without parsing the others: its name begins as the preset's does, and
     it holds the Hub id in quotes.
     """
+    if (other := modelscope_id(base)) is not None:
+        preset = find_model(other)
+        return preset and preset._replace(package=None)
     for path in sorted(resource("specs").glob("models/*.toml"), reverse=True):
         if "/" in base and f'"{base}"' in path.read_text("utf-8"):
             return next((p for p in _family(path).values() if p.hub_id == base), None)

@@ -66,7 +66,7 @@ def render(
         "chat.py": tidy(fill("chat.py", variables)),
         "ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n",
         "chat_template.jinja": plan.template,
-        "requirements.txt": training_requirements(plan),
+        "requirements.txt": training_requirements(plan, facts),
         "spec.toml": spec_text,
         ".gitignore": IGNORED,
     }
@@ -115,7 +115,10 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["base_arguments"] = ", ".join(parts["base_list"])
     parts["batch_words"] = _batch_words(plan)
     parts["auto_class"] = _auto_class(plan)
-    of = [*parts["base_list"][:1], *(["REVISION"] if plan.model.revision else [])]
+    of = [*parts["base_list"][:1], *(["REVISION"] if _from_hub(plan) else [])]
+    parts["fetched"] = bool(plan.model.package or plan.model.modelscope)
+    parts["hub_revision"] = _from_hub(plan)
+    parts["modelscope"] = ", ".join(["BASE", *(["REVISION"] if plan.model.revision else [])])
     parts["proof"] = quote.call("loaded.prove", ["model", "loading", *of], indent=4)
     parts["packs"] = packs(plan)
     if plan.method.quantization:
@@ -231,10 +234,15 @@ def _batch_words(plan: Plan) -> str:
 
 
 def _base_arguments(plan: Plan) -> list[str]:
-    arguments = ["base" if plan.model.package else "BASE"]
-    arguments += ["revision=REVISION"] if plan.model.revision else []
+    arguments = ["base" if plan.model.package or plan.model.modelscope else "BASE"]
+    arguments += ["revision=REVISION"] if _from_hub(plan) else []
     arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
     return arguments
+
+
+def _from_hub(plan: Plan) -> bool:
+    """Whether transformers fetches the base at a revision; what ModelScope has is fetched before."""
+    return plan.model.revision is not None and plan.model.modelscope is None
 
 
 def _auto_class(plan: Plan) -> str:
@@ -271,7 +279,7 @@ def _imports(plan: Plan) -> dict[str, Any]:
     runtime += ["adapters"] if plan.method.lora else []
     runtime += ["names"] if plan.method.freeze else []
     runtime += ["neftune"] if plan.method.neftune_noise_alpha else []
-    runtime += ["models"] if plan.model.package else []
+    runtime += ["models"] if plan.model.package or plan.model.modelscope else []
     runtime += ["optimizers"] if kind == "muon" else []
     runtime += ["quantized"] if packs(plan) else []
     runtime += ["sequence_parallel"] if plan.parallel.sequence_parallel_size else []

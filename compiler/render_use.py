@@ -18,7 +18,12 @@ def chatting(plan: Plan) -> dict[str, Any]:
         of_base = "None if use_merged else "
     elif merged:
         else_none = " if options.base else None"
+    arguments = ["source"]
+    if plan.model.revision and not plan.model.modelscope:
+        arguments.append(f"revision={of_base}REVISION{else_none}")
+    arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
     return {
+        "tokenizer_arguments": ", ".join(arguments),
         "merged": merged,
         "both": both,
         "only_merged": not plan.method.lora,

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from .diagnostics import SECRET, KeyPath, guess, nearest, odd_letter
-from .keys import NAME, Table
+from .keys import NAME, RUN, Table, dashed
 from .language import (
     METHODS,
     choice,
@@ -180,10 +180,11 @@ def _candidates(given: Any, field: FieldInfo) -> Iterator[tuple[Any, str]]:
             yield int(number[1]), ""  # zero3, "3 epochs"
         yield re.sub(r"^[a-z]+://|/$", "", given), ""
         yield "".join(c for c in given if c.isprintable()).strip(), ""
-        dashed = re.sub(r"[^A-Za-z0-9._-]+", "-", given)
-        yield dashed.strip("-"), ""
-        if "*" not in given:  # of a pattern, the rest would mean something else
-            yield dashed.strip("._-"), ""
+        yield unicodedata.normalize("NFC", given), ", with its accents composed (NFC)"
+        for name in (dashed(given), re.sub(r"[^A-Za-z0-9._-]+", "-", given)):
+            yield name.strip("-"), ""
+            if "*" not in given:  # of a pattern, the rest would mean something else
+                yield name.strip("._-"), ""
         yield re.sub(r"[^A-Za-z0-9.*?]+", "_", given).strip("_"), ""
         yield given.replace(" ", "").upper(), ""
     elif isinstance(given, bool | int | float) and abs(given) < 1e15:  # not nan, either
@@ -224,7 +225,7 @@ def example(name: str, field: FieldInfo) -> str:
         others = f" (or {choice([toml(word) for word in words[1:]])})" if words[1:] else ""
         return f"`{name} = {toml(words[0])}`{others}"
     value = '["..."]' if is_list(field.annotation) else '"..."'
-    if any(getattr(limit, "pattern", None) == NAME for limit in field.metadata):
+    if any(getattr(limit, "pattern", None) in (NAME, RUN) for limit in field.metadata):
         value = toml("my-run")  # three dots are no name
     if field.annotation is int:
         value = toml(2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
+from .facts import Facts
 from .plan import Plan
 from .presets import resource
 
 BITSANDBYTES = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion", "lion_8bit")  # optimizers
+SENTENCEPIECE = ["sentencepiece", "protobuf"]  # what transformers reads a tokenizer.model with
 
 # The packages of a tracker, where they are not one with its name. MLflow's own brings a server along.
 TRACKERS = {"mlflow": ["mlflow-skinny", "sqlalchemy", "alembic"]}
@@ -20,7 +22,7 @@ def pins(file: str = "requirements.txt") -> dict[str, str]:
     return {line.split("==")[0]: line for line in lines if "==" in line}
 
 
-def training_requirements(plan: Plan) -> str:
+def training_requirements(plan: Plan, facts: Facts) -> str:
     """What train.py, convert.sh and chat.py import."""
     packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]
     packages += ["filelock", "numpy", "tqdm", "xxhash"]
@@ -28,8 +30,10 @@ def training_requirements(plan: Plan) -> str:
     bits = plan.optim.optimizer.value in BITSANDBYTES
     packages += ["bitsandbytes"] if plan.method.quantization or bits else []
     packages += ["gguf"] if plan.model.package else []
+    local = facts.local_model
+    packages += SENTENCEPIECE if local and local.tokenizer == "tokenizer.model" else []
     sources = (*plan.data.train, *plan.data.validation)
-    packages += ["modelscope"] if any(source.modelscope for source in sources) else []
+    packages += ["modelscope"] if any(of.modelscope for of in (plan.model, *sources)) else []
     packages += ["liger-kernel"] if plan.model.liger else []
     for tracker in plan.tracking.trackers.value if plan.tracking else ():
         packages += TRACKERS.get(tracker, [tracker])

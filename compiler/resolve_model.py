@@ -9,7 +9,7 @@ from . import plan as p
 from .accelerators import find_accelerator
 from .architectures import EXPERT_LAYERS, INSTEAD, TOWERS, UNADAPTED, UNLEARNT
 from .chat_clock import asks
-from .facts import Facts
+from .facts import Facts, modelscope_id
 from .fusing import fused
 from .model_types import CAUSAL, WHOLE
 from .plan import Origin, Value
@@ -23,9 +23,10 @@ from .trained import trainable_parameters
 def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.ModelPlan:
     model, preset = spec.model, facts.preset
     package = preset.package if preset and model.source != "hub" else None
+    other = modelscope_id(model.base) if facts.local_model is None else None
     origin = Origin("preset", preset.name) if preset else Origin("spec", "model.base")
     folder = str(PurePath(spec_folder, model.base)) if facts.local_model else None
-    hub_id = None if package or folder else preset.hub_id if preset else model.base
+    hub_id = None if package or folder or other else preset.hub_id if preset else model.base
     accelerator = find_accelerator(spec.hardware.accelerator)
     capable = accelerator is not None and accelerator.bfloat16
     dtype: Value[str] = take("model.dtype")
@@ -57,6 +58,7 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         if package
         else None,
         hub_id=Value(hub_id, origin) if hub_id else None,
+        modelscope=Value(other, Origin("spec", "model.base")) if other else None,
         folder=Value(folder, origin) if folder else None,
         revision=take.given("model.revision"),
         auto_class=_auto_class(spec, facts),

@@ -98,7 +98,7 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.
         engine=engine,
         backend=backend,
         tp=_serving_devices(spec, facts) if backend else None,
-        session_len=_session_len(facts, take, model) if backend else None,
+        session_len=_session_len(facts, take, model, bool(backend)),
         host=take("deploy.host"),
         port=take("deploy.port"),
         model_name=name,
@@ -106,11 +106,16 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.
     )
 
 
-def _session_len(facts: Facts, take: Taker, model: p.ModelPlan) -> Value[int] | None:
-    """What is asked for, or else the positions that the model has: those it was trained on may be fewer."""
+def _session_len(
+    facts: Facts, take: Taker, model: p.ModelPlan, lmdeploy: bool
+) -> Value[int] | None:
+    """What is asked for, or else the positions that the model has: those it was trained on may be fewer.
+
+    The server of transformers looks these up itself.
+    """
     known = facts.architecture.max_position if facts.architecture else None
     longest = model.max_position.value if model.max_position else known
-    can = derived(longest, "what the model can") if longest else None
+    can = derived(longest, "what the model can") if longest and lmdeploy else None
     return take.given("deploy.session_len") or can
 
 

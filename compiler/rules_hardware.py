@@ -222,20 +222,7 @@ def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
 
 
 def engine_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """The server runs on the target, and takes what it is told."""
-    cpu = spec.hardware.device == "cpu"
-    if spec.deploy.session_len and (spec.deploy.engine == "transformers" or cpu):
-        named = spec.deploy.engine == "transformers"
-        yield at(
-            document,
-            ("deploy", "session_len"),
-            "conflict",
-            "session_len is lmdeploy's, and transformers serves whatever the model can",
-            others=[(("deploy", "engine"), 'engine is "transformers"')]
-            if named
-            else [(DEVICE, 'device is "cpu"')],
-            hints=["remove deploy.session_len"],
-        )
+    """The server runs on the target."""
     if spec.deploy.engine == "lmdeploy" and spec.hardware.device == "cpu":
         yield at(
             document,

@@ -11,6 +11,7 @@ from .diagnostics import SECRET, Diagnostic, KeyPath, at, mask, on_span
 from .facts import Facts, is_file, is_hub_id, modelscope_id
 from .keys import Refused
 from .load import Document
+from .source_names import repository
 from .spec import Spec
 from .spec_data import Source
 from .spec_model import Model
@@ -21,7 +22,6 @@ SourceRule = Callable[[Source, KeyPath, Facts, Document], Iterator[Diagnostic]]
 GROUPS = ("train", "validation")
 BASE: KeyPath = ("model", "base")
 REVISION: KeyPath = ("model", "revision")
-HUB = "https://huggingface.co"
 COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")  # branches and tags move; what is shorter may be one
 
 
@@ -143,10 +143,8 @@ def data_is_pinned(
     source: Source, path: KeyPath, facts: Facts, document: Document
 ) -> Iterator[Diagnostic]:
     """A data set of the Hub has a revision."""
-    other = modelscope_id(source.source)
-    if other or is_hub_id(source.source):
-        site = "https://www.modelscope.cn" if other else HUB
-        address = f"{site}/datasets/{other or source.source}" + (".git" if other else "")
+    if is_hub_id(modelscope_id(source.source) or source.source):
+        address = repository(source.source, data=True)
         table = f"this [[data.{path[1]}]]"
         yield from _unpinned(document, path, "source", source, table, address)
 
@@ -155,12 +153,12 @@ def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Itera
     """`source` chooses where a preset's weights come from."""
     model, preset, path = spec.model, facts.preset, ("model", "source")
     others = [(BASE, f'base is "{model.base}"')]
-    if model.source is not None and preset is None:
+    if model.source is not None and (preset is None or modelscope_id(model.base)):
         yield at(
             document,
             path,
             "conflict",
-            f"`source` is for presets, and {model.base} is none: it names its own weights",
+            f"`source` is for presets, and {model.base} is not one: it names its own weights",
             others=others,
             hints=["remove model.source"],
         )
@@ -193,7 +191,8 @@ def model_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Di
             hints=["remove model.revision", *(['or set source = "hub"'] if packaged else [])],
         )
     elif on_hub and not broken:
-        address = f"{HUB}/{preset.hub_id if preset else model.base}"
+        other = modelscope_id(model.base) is not None
+        address = repository(preset.hub_id if preset and not other else model.base)
         yield from _unpinned(document, ("model",), "base", model, "[model]", address)
 
 
@@ -204,7 +203,8 @@ def _unpinned(
     name, revision = getattr(pinned, key), pinned.revision
     if revision is not None and COMMIT.match(revision):
         return
-    message = f"{name} has no `revision`, so it is whatever the Hub has on the day"
+    site = "ModelScope" if modelscope_id(name) else "the Hub"
+    message = f"{name} has no `revision`, so it is whatever {site} has on the day"
     if revision is not None:
         message = f'the revision "{revision}" of {name} is no commit in full, so it may move'
     yield at(

@@ -13,15 +13,19 @@ from __future__ import annotations
 from typing import Any
 
 from .explain import CHANGES
-from .keys import LINE, ResumeClass
+from .keys import LINE, RUN, ResumeClass
 from .language import CONSEQUENCES
 from .quote import toml
 from .spec import Spec
 from .tree import is_array, is_table
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
-# LINE names Unicode's categories, which not every dialect knows; this asks for a little less.
-PORTABLE = {LINE: "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
+# These name Unicode's categories, which not every dialect knows; what stands here asks for a little less.
+SIGNS = "\\u003a-\\u0040\\u005b-\\u005e\\u0060\\u007b-\\u00a9\\u2000-\\u206f\\ufeff"
+PORTABLE = {
+    LINE: "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$",
+    RUN: f"^[^\\u0000-\\u002f\\u005f{SIGNS}][^\\u0000-\\u002c\\u002f{SIGNS}]*$",
+}
 
 
 def schema() -> dict[str, Any]:

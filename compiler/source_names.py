@@ -15,6 +15,7 @@ TEXT = (".json", *LINES, *DELIMITERS)
 COMPRESSED = tuple(kind + packed for kind in TEXT for packed in (".gz", ".zst"))
 DATA_SUFFIXES = (*TEXT, ".parquet", ".arrow", *COMPRESSED)
 MODELSCOPE = "modelscope:"
+HUB = "https://huggingface.co"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 OTHER_SUFFIXES = (".txt", ".gz", ".zst", ".zip", ".xlsx", ".yaml", ".yml", ".py")
 FILE_SUFFIXES = (*DATA_SUFFIXES, *OTHER_SUFFIXES, ".gguf", ".safetensors", ".toml")
@@ -26,9 +27,15 @@ def is_file(source: str) -> bool:
 
 
 def modelscope_id(source: str) -> str | None:
-    """`org/name` of a source that names a data set of ModelScope, None for any other."""
+    """`org/name` of a source or a base that is named as ModelScope's, None for any other."""
     name = source.removeprefix(MODELSCOPE)
     return name if name != source and is_hub_id(name) else None
+
+
+def repository(name: str, data: bool = False) -> str:
+    """The address for git of a model, or a data set, of the Hub or of ModelScope."""
+    kind, other = "datasets/" if data else "", modelscope_id(name)
+    return f"https://www.modelscope.cn/{kind}{other}.git" if other else f"{HUB}/{kind}{name}"
 
 
 def is_hub_id(text: str) -> bool:
@@ -75,6 +82,9 @@ def _address(name: str) -> Unusable:
     hint = "download it, and name the file"
     if found := re.match(r"https?://huggingface\.co/datasets/([^/]+/[^/?#]+)", name):
         hint = f'write "{found[1]}"'
+    pattern = r"https?://(?:www\.)?modelscope\.(?:cn|ai)/datasets/([^/]+/[^/?#]+)"
+    if found := re.match(pattern, name):
+        hint = f'write "{MODELSCOPE}{found[1]}"'
     return Unusable("bad-source", message, hint)
 
 

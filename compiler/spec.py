@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from .keys import NAME, Table, key, table
+from .keys import RUN, RunName, Table, key, table
 from .spec_data import Data
 from .spec_model import Method, Model
 from .spec_train import Hardware, Optim, Parallel, Train
@@ -23,9 +23,9 @@ from .spec_use import Chat, Deploy, Export, Samples, Tracking
 class Spec(Table, affects="numerics"):
     """One fine-tuning run."""
 
-    name: str = key(
+    name: RunName = key(
         help="The run's name, and that of its directory.",
-        pattern=NAME,
+        pattern=RUN,
         max_length=100,
         changes="cosmetic",
     )

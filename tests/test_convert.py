@@ -320,3 +320,5 @@ def test_the_server_takes_what_the_model_can_unless_it_is_told(folder):
 
     assert session() == [["--session-len", "8192"]]
     assert session(session_len=2048) == [["--session-len", "2048"]]
+    assert session(engine="transformers") == []  # its server asks config.json
+    assert session(engine="transformers", session_len=99) == [["--session-len", "99", "\\"]]

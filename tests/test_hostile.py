@@ -354,3 +354,52 @@ def test_any_damage_to_a_spec_is_told(data: st.DataObject, tmp_path: Path) -> No
 def furnish_once(folder: Path) -> None:
     if not (folder / "rows.jsonl").exists():
         furnish(folder)
+
+
+SCRIPTS = [
+    "微调",
+    "модель-1",
+    "εκπαίδευση",
+    "हिन्दी_2",
+    "ไทย.v3",
+    "עברית",
+    "عربي",
+    "가나다",
+    "Ünïcode",
+    "２０",
+]
+NAMES = [*SCRIPTS, "微" * 85, "x" * 100]
+REFUSED = [
+    "a\u202eb", "\u200fa", "a\u200db", "a\u200bb", "a\ufeff", "a\u2066b", "\u3164", "a\u115f", "a\ufe0f", "a\u034fb",
+    "e\u0301", "\u0301a", "微" * 86, "x" * 101, ".微", "-微", "_微", "微/调", "微\\调", "微 调", "微\u3000调",
+    "a／b", "．．",
+    "微\n", "微\0", "\x1b微", "微\x85", "🙂", "微:调", "$微", "`微`", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_named_in_any_script(name: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """From the folder to what trackers, clients and readers are shown."""
+    monkeypatch.chdir(tmp_path)
+    furnish(tmp_path)
+    data = merged(HELD, {"name": name, "tracking": {"trackers": ["tensorboard"]}})
+    Path("spec.toml").write_text(toml(data), "utf-8")
+    for _ in range(2):  # anew, and beside what is there
+        result = CliRunner().invoke(main, ["compile", "spec.toml"])
+        assert result.exit_code == 0, result.output
+    run = Path("runs") / name
+    assert [path.name for path in Path("runs").iterdir()] == [name]
+    assert name in literals((run / "train.py").read_bytes())
+    assert name in words((run / "deploy.sh").read_bytes())
+    assert (run / "README.md").read_text("utf-8").startswith(f"# {name}\n")
+    done = subprocess.run(["bash", "-n", run / "deploy.sh"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert CliRunner().invoke(main, ["verify", str(run)]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_name_with_what_nobody_sees_is_refused(name: str, folder: Path) -> None:
+    found = compiled(merged(BASE, {"name": name}), folder)
+    assert isinstance(found, list)
+    assert [problem.code for problem in found] in (["bad-form"], ["out-of-range"])
+    assert all(hint.isprintable() for problem in found for hint in problem.hints)

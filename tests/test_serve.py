@@ -343,6 +343,21 @@ def test_a_session_may_be_shorter_and_never_longer(tiny_model):
         load(str(tiny_model), "cpu", "auto", 513)
 
 
+def test_a_prompt_beyond_the_session_is_refused(tiny_model):
+    name = "微调"
+    app = build(load(str(tiny_model), "cpu", "auto", 64), name, None)
+    web = TestClient(app, base_url="http://127.0.0.1")
+    assert web.get(f"/v1/models/{name}").json()["id"] == name
+
+    def ask(text: str):
+        messages = [{"role": "user", "content": text}]
+        return web.post(CHATS, json={**GOOD, "model": name, "messages": messages})
+
+    assert ask("the model reads").status_code == 200
+    answer = ask("the model reads " * 40)
+    assert answer.status_code == 400 and "64" in answer.json()["error"]["message"]
+
+
 # In this process, with a model that says what the test wants.
 
 

