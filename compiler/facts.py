@@ -6,7 +6,6 @@ the state of the machine, so that the same spec and files give the same run anyw
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .base import by_size, digests, weight_files
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at
 from .hub_ids import model_type_of
@@ -37,7 +37,7 @@ LOADER = "AutoModelForCausalLM"  # transformers' loader of causal language model
 
 
 class LocalModel(NamedTuple):
-    """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes.
+    """A model folder on disk. `sha256` and `digests` say what it holds: see `base`.
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
@@ -46,6 +46,7 @@ class LocalModel(NamedTuple):
 
     path: Path
     sha256: str
+    digests: dict[str, str]
     embeddings: int | None
     beyond: dict[int, str]
     tokenizer: str | None
@@ -160,11 +161,12 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         message = f"{config} does not describe a model: {wrong}"
         hint = "copy the folder again from where it came"
         raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[hint]))
-    weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
-    sizes = "".join(f"{p.name}\0{p.stat().st_size}\n" for p in weights)
-    digest = hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
-
+    try:
+        weights = [*weight_files(folder)]
+        digest, parts = by_size(folder) or "", digests(folder)
+    except OSError as error:
+        message = f"{error.filename or folder} can't be read: {error.strerror}"
+        raise Unknown(at(document, BASE, "bad-model", message, on="value")) from None
     inner: Any = data.get("text_config")  # of a model of texts and pictures
     text = {**data, **inner} if is_table(inner) else data
 
@@ -181,7 +183,8 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     own = tuple(code) if is_table(code) else ()
     files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
     tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
-    return LocalModel(folder, digest, rows, beyond, tokenizer, classes, own), Architecture(
+    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own)
+    return local, Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers"),
