@@ -46,7 +46,10 @@ COMPILER: dict[str, dict[str, str]] = {
     },
     "The model": {
         "unknown-model": "The base is no preset, no Hub id, and no folder with a model.",
-        "bad-model": "The folder has a config.json that does not describe a model.",
+        "bad-model": "The folder has a config.json that does not describe a model, or weight "
+        "files that are cut or damaged.",
+        "pickled-weights": "The base has its weights in pickled files alone, and the spec does not allow them: to load "
+        "such a file can run code.",
         "not-causal": "The base is no causal language model that can be loaded: it fills gaps in a text, turns "
         "one text into another, answers to pictures or sounds, lacks the head for tokens, or is of a "
         "type that transformers does not know. Only a model that goes on with a text can be trained to answer.",

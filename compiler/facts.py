@@ -30,6 +30,7 @@ from .spec import Spec
 from .spec_data import Source
 from .template_facts import BASE, Unknown, chat_template
 from .tree import is_array, is_table
+from .weights import Fault, fault
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -104,6 +105,7 @@ def gather(spec: Spec, document: Document) -> Facts:
         try:
             preset, local, architecture = _model(spec, document)
             base_known = True
+            problems += _weights(spec, local, document)
         except Unknown as problem:
             problems.append(problem.diagnostic)
     with suppress(Refused):
@@ -142,6 +144,17 @@ def _model(
         raise Unknown(no_model(base, folder, document))
     kind = model_type_of(base)
     return None, None, Architecture(kind) if kind else None
+
+
+def _weights(spec: Spec, local: LocalModel | None, document: Document) -> Iterator[Diagnostic]:
+    """What is wrong with the weight files of a model folder."""
+    try:
+        found = fault(local.path, spec.model.allow_pickle) if local else None
+    except OSError as error:
+        found = Fault("bad-model", Path(error.filename), f"it can't be read: {error.strerror}", ())
+    if found:
+        message = f"{found.file}: {found.message}"
+        yield at(document, BASE, found.code, message, on="value", hints=found.hints)
 
 
 def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architecture]:

@@ -110,7 +110,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         parts["lora_arguments"] = lora_arguments(plan.method.lora)
         parts["adapter"] = part("adapter")
     parts["base_list"] = _base_arguments(plan)
-    parts["load_list"] = parts["base_list"] + (["config=config"] if plan.model.rope_scaling else [])
+    parts["load_list"] = _load_arguments(plan)
     parts |= rope_parts(plan, parts["base_list"])
     parts["base_arguments"] = ", ".join(parts["base_list"])
     parts["batch_words"] = _batch_words(plan)
@@ -234,6 +234,13 @@ def _base_arguments(plan: Plan) -> list[str]:
     arguments = ["base" if plan.model.package else "BASE"]
     arguments += ["revision=REVISION"] if plan.model.revision else []
     arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
+    return arguments
+
+
+def _load_arguments(plan: Plan) -> list[str]:
+    arguments = _base_arguments(plan)
+    arguments += ["config=config"] if plan.model.rope_scaling else []
+    arguments += [] if plan.model.allow_pickle.value else ["use_safetensors=True"]
     return arguments
 
 
