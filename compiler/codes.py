@@ -155,6 +155,8 @@ RUN: dict[str, str] = {
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",
+    "cannot-load": "A library ended while the run was loading, most often because of a damaged file.",
+    "no-access": "The run may not read or write what it has to.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "bad-node": "Which node this is, or where node 0 is, is not said, or it can't be so.",
     "node-missing": "Another node did not come to the meeting of all nodes in time.",

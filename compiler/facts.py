@@ -30,7 +30,7 @@ from .spec import Spec
 from .spec_data import Source
 from .template_facts import BASE, Unknown, chat_template
 from .tree import is_array, is_table
-from .weights import Fault, fault
+from .weights import AGAIN, Fault, fault
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -185,9 +185,13 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
 
     blocks: Any = text.get("cross_attention_layers")
 
-    def number(key: str) -> int | None:
-        value = text.get(key)
-        return value if isinstance(value, int) else None
+    def number(key: str, most: int = 1 << 31) -> int | None:
+        value: Any = text.get(key)
+        if isinstance(value, str | float) or (isinstance(value, int) and not 1 <= value <= most):
+            shown = _shown(value)
+            message = f"{config}: {key} must be a whole number from 1 to {most:,}, not {shown}"
+            raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[AGAIN]))
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     rows = number("vocab_size")
     beyond = {i: token for i, token in _added(folder) if rows and i >= rows}
@@ -200,7 +204,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     return local, Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
-        num_layers=number("num_hidden_layers"),
+        num_layers=number("num_hidden_layers", 10_000),
         hidden_size=number("hidden_size"),
         num_heads=number("num_attention_heads"),
         num_kv_heads=number("num_key_value_heads"),
@@ -245,3 +249,9 @@ def _rope(config: dict[str, Any]) -> str | None:
         return None
     kind = found.get("rope_type", found.get("type", "several kinds" if found else "default"))
     return None if kind == "default" else str(kind)
+
+
+def _shown(value: str | float) -> str:
+    """A value of a config.json, shortened; integers beyond what str() takes in digits."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else hex(value)
+    return text if len(text) <= 40 else f"{text[:30]}..."
