@@ -143,12 +143,16 @@ def explain(
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def verify(run: Path) -> None:
+@click.option("--deep", is_flag=True, help="Read every byte of a local base's weights, too.")
+def verify(run: Path, deep: bool) -> None:
     """Tell what of a RUN directory is no longer what was compiled.
 
     By its lock, that is: files edited or missing, data that the run reads and that
-    changed, another runtime, a spec that changed since. Exits with 0 if nothing is, 1
-    if something is.
+    changed, another base or runtime, a spec that changed since. Exits with 0 if
+    nothing is, 1 if something is.
+
+    Of the weights of a base in a local folder, names, sizes, headers and samples are
+    compared. With --deep every byte is, with what the newest checkpoint was trained on.
 
     A small data file is copied into the run, so a change of the original changes no
     run: whether a spec and its data compile to something else now, `ftc compile SPEC
@@ -157,7 +161,7 @@ def verify(run: Path) -> None:
     from .inspect_run import verify_run
 
     try:
-        findings = verify_run(run)
+        findings = verify_run(run, deep)
     except CompileError as error:
         fail(error.diagnostics)
     for finding in findings:

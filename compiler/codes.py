@@ -46,7 +46,10 @@ COMPILER: dict[str, dict[str, str]] = {
     },
     "The model": {
         "unknown-model": "The base is no preset, no Hub id, and no folder with a model.",
-        "bad-model": "The folder has a config.json that does not describe a model.",
+        "bad-model": "The folder has a config.json that does not describe a model, or weight "
+        "files that are cut or damaged.",
+        "pickled-weights": "The base has its weights in pickled files alone, and the spec does not allow them: to load "
+        "such a file can run code.",
         "not-causal": "The base is no causal language model that can be loaded: it fills gaps in a text, turns "
         "one text into another, answers to pictures or sounds, lacks the head for tokens, or is of a "
         "type that transformers does not know. Only a model that goes on with a text can be trained to answer.",
@@ -152,6 +155,8 @@ RUN: dict[str, str] = {
     "loss-not-finite": "The loss is no finite number, so a step on it would ruin the weights.",
     "gradient-not-finite": "The gradient was no finite number, and the step on it was taken.",
     "refused": "A library does not take a value that it was given, and says why.",
+    "cannot-load": "A library ended while the run was loading, most often because of a damaged file.",
+    "no-access": "The run may not read or write what it has to.",
     "peer-lost": "Another process of the run ended, so this one ends, too.",
     "bad-node": "Which node this is, or where node 0 is, is not said, or it can't be so.",
     "node-missing": "Another node did not come to the meeting of all nodes in time.",

@@ -6,7 +6,6 @@ the state of the machine, so that the same spec and files give the same run anyw
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .base import by_size, digests, weight_files
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at
 from .hub_ids import model_type_of
@@ -30,6 +30,7 @@ from .spec import Spec
 from .spec_data import Source
 from .template_facts import BASE, Unknown, chat_template
 from .tree import is_array, is_table
+from .weights import AGAIN, Fault, fault
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -37,7 +38,7 @@ LOADER = "AutoModelForCausalLM"  # transformers' loader of causal language model
 
 
 class LocalModel(NamedTuple):
-    """A model folder on disk. `sha256` covers config.json and its weight files' names and sizes.
+    """A model folder on disk. `sha256` and `digests` say what it holds: see `base`.
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
@@ -46,6 +47,7 @@ class LocalModel(NamedTuple):
 
     path: Path
     sha256: str
+    digests: dict[str, str]
     embeddings: int | None
     beyond: dict[int, str]
     tokenizer: str | None
@@ -103,6 +105,7 @@ def gather(spec: Spec, document: Document) -> Facts:
         try:
             preset, local, architecture = _model(spec, document)
             base_known = True
+            problems += _weights(spec, local, document)
         except Unknown as problem:
             problems.append(problem.diagnostic)
     with suppress(Refused):
@@ -144,6 +147,17 @@ def _model(
     return None, None, Architecture(kind) if kind else None
 
 
+def _weights(spec: Spec, local: LocalModel | None, document: Document) -> Iterator[Diagnostic]:
+    """What is wrong with the weight files of a model folder."""
+    try:
+        found = fault(local.path, spec.model.allow_pickle) if local else None
+    except OSError as error:
+        found = Fault("bad-model", Path(error.filename), f"it can't be read: {error.strerror}", ())
+    if found:
+        message = f"{found.file}: {found.message}"
+        yield at(document, BASE, found.code, message, on="value", hints=found.hints)
+
+
 def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architecture]:
     """A model folder, by its config.json (see transformers.PretrainedConfig for the keys)."""
     config = folder / "config.json"
@@ -161,19 +175,24 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         message = f"{config} does not describe a model: {wrong}"
         hint = "copy the folder again from where it came"
         raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[hint]))
-    weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
-    sizes = "".join(f"{p.name}\0{p.stat().st_size}\n" for p in weights)
-    digest = hashlib.sha256(content).hexdigest()
-    digest = hashlib.sha256(f"{digest}\n{sizes}".encode()).hexdigest()
-
+    try:
+        weights = [*weight_files(folder)]
+        digest, parts = by_size(folder) or "", digests(folder)
+    except OSError as error:
+        message = f"{error.filename or folder} can't be read: {error.strerror}"
+        raise Unknown(at(document, BASE, "bad-model", message, on="value")) from None
     inner: Any = data.get("text_config")  # of a model of texts and pictures
     text = {**data, **inner} if is_table(inner) else data
 
     blocks: Any = text.get("cross_attention_layers")
 
-    def number(key: str) -> int | None:
-        value = text.get(key)
-        return value if isinstance(value, int) else None
+    def number(key: str, most: int = 1 << 31) -> int | None:
+        value: Any = text.get(key)
+        if isinstance(value, str | float) or (isinstance(value, int) and not 1 <= value <= most):
+            shown = _shown(value)
+            message = f"{config}: {key} must be a whole number from 1 to {most:,}, not {shown}"
+            raise Unknown(at(document, BASE, "bad-model", message, on="value", hints=[AGAIN]))
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     rows = number("vocab_size")
     beyond = {i: token for i, token in _added(folder) if rows and i >= rows}
@@ -182,10 +201,11 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     own = tuple(code) if is_table(code) else ()
     files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
     tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
-    return LocalModel(folder, digest, rows, beyond, tokenizer, classes, own), Architecture(
+    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own)
+    return local, Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
-        num_layers=number("num_hidden_layers"),
+        num_layers=number("num_hidden_layers", 10_000),
         hidden_size=number("hidden_size"),
         num_heads=number("num_attention_heads"),
         num_kv_heads=number("num_key_value_heads"),
@@ -230,3 +250,9 @@ def _rope(config: dict[str, Any]) -> str | None:
         return None
     kind = found.get("rope_type", found.get("type", "several kinds" if found else "default"))
     return None if kind == "default" else str(kind)
+
+
+def _shown(value: str | float) -> str:
+    """A value of a config.json, shortened; integers beyond what str() takes in digits."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else hex(value)
+    return text if len(text) <= 40 else f"{text[:30]}..."

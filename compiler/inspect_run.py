@@ -7,14 +7,18 @@ effect on it.
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from .base import by_size, digests, other_parts, weight_files, whole_sha256
 from .lockfile import run_lock, sha256, tool_version
+from .tree import is_table
 from .vendor import VENDORED, runtime_sha256
 
-Kind = Literal["edited", "missing", "stale", "data", "runtime"]
+Kind = Literal["edited", "missing", "stale", "data", "base", "runtime"]
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,11 @@ class Finding:
     why: str
 
 
-def verify_run(folder: Path) -> list[Finding]:
-    """Compares a run directory with its lock, its spec and the installed runtime.
+def verify_run(folder: Path, deep: bool = False) -> list[Finding]:
+    """Compares a run directory with its lock, its spec, its base and the runtime.
 
-    Raises CompileError if it has no lock that can be read, or a pending one.
+    `deep`: every byte of a local base's weights, too, with what the newest
+    checkpoint has recorded. Raises CompileError if it has no lock that can be read, or a pending one.
     """
     lock = run_lock(folder, "name a directory that `ftc compile SPEC -o DIRECTORY` made")
     found: list[Finding] = []
@@ -43,6 +48,9 @@ def verify_run(folder: Path) -> list[Finding]:
     for entry in lock["facts"]["data"]:
         if not entry["copied"]:
             found += _data(folder, entry["file"], entry["sha256"])
+    found += _base(folder, lock["facts"]["model"])
+    if deep:
+        found += _every_byte(folder, lock["facts"]["model"])
     vendored = any(name.startswith(VENDORED) for name in lock["files"])
     if not vendored and lock["runtime"]["sha256"] != runtime_sha256():
         versions = f"compiled with {lock['runtime']['version']}, installed is {tool_version()}"
@@ -57,6 +65,56 @@ def _data(folder: Path, name: str, digest: str) -> list[Finding]:
     if sha256(path.read_bytes()) != digest:
         return [Finding("data", name, "it changed since the run was compiled")]
     return []
+
+
+def _base(folder: Path, model: dict[str, Any]) -> list[Finding]:
+    """A local base: its config, tokenizer and code, and samples of its weights."""
+    name = model.get("folder")
+    if not name:
+        return []
+    try:
+        whole = by_size(folder / name)
+        now = digests(folder / name) if whole else {}
+    except OSError as error:
+        return [Finding("base", name, f"it can't be read: {error.strerror}")]
+    if not whole:
+        return [Finding("missing", name, "the base model is gone")]
+    why = "it changed since the run was compiled"
+    if "digests" not in model:
+        return [Finding("base", name, why)] if whole != model.get("sha256") else []
+    return [Finding("base", f"{name} ({part})", why) for part in other_parts(model["digests"], now)]
+
+
+def _every_byte(folder: Path, model: dict[str, Any]) -> list[Finding]:
+    """The weights of a local base, compared with those that the newest checkpoint was trained on."""
+    name = model.get("folder")
+    if not name:
+        return []  # a commit of the Hub, or a package with its own digest
+    recorded = recorded_base(folder)
+    if recorded is None:
+        why = (
+            "no checkpoint has recorded all its bytes yet, so there is nothing to compare them with"
+        )
+        return [Finding("base", name, why)]
+    checkpoint, then = recorded
+    try:
+        now = {path.name: whole_sha256(path) for path in weight_files(folder / name)}
+    except OSError as error:
+        return [Finding("base", name, f"it can't be read: {error.strerror}")]
+    why = f"it is not what {checkpoint.relative_to(folder)} was trained on"
+    names = sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
+    return [Finding("base", f"{name}/{file}", why) for file in names]
+
+
+def recorded_base(folder: Path) -> tuple[Path, dict[str, str]] | None:
+    """The newest checkpoint that has recorded the digests of the base's weight files, and they."""
+    steps = [path for path in folder.glob("checkpoints/step-*") if path.name[5:].isdigit()]
+    for checkpoint in sorted(steps, key=lambda path: int(path.name[5:]), reverse=True):
+        with suppress(OSError, ValueError, RecursionError):
+            found: Any = json.loads((checkpoint / "base.json").read_text("utf-8"))
+            if is_table(found) and found:
+                return checkpoint, {name: str(digest) for name, digest in found.items()}
+    return None
 
 
 def _spec(folder: Path, name: str, digest: str) -> list[Finding]:

@@ -113,6 +113,7 @@ def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
             model[name] = value.value
     if facts.local_model is not None:
         model["sha256"] = facts.local_model.sha256
+        model["digests"] = facts.local_model.digests
     if plan.model.package is not None:
         model["sha256"] = plan.model.package.sha256.value
     return model

@@ -68,6 +68,7 @@ class ModelPlan(NamedTuple):
     rope_scaling: Value[dict[str, Any]] | None
     max_position: Value[int] | None
     trust_remote_code: Value[bool]
+    allow_pickle: Value[bool]
     gradient_checkpointing: Value[bool]
     fused: Value[list[str]] | None
     liger: Value[str] | None

@@ -110,7 +110,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         parts["lora_arguments"] = lora_arguments(plan.method.lora)
         parts["adapter"] = part("adapter")
     parts["base_list"] = _base_arguments(plan)
-    parts["load_list"] = parts["base_list"] + (["config=config"] if plan.model.rope_scaling else [])
+    parts["load_list"] = _load_arguments(plan)
     parts |= rope_parts(plan, parts["base_list"])
     parts["base_arguments"] = ", ".join(parts["base_list"])
     parts["batch_words"] = _batch_words(plan)
@@ -243,6 +243,13 @@ def _base_arguments(plan: Plan) -> list[str]:
 def _from_hub(plan: Plan) -> bool:
     """Whether transformers fetches the base at a revision; what ModelScope has is fetched before."""
     return plan.model.revision is not None and plan.model.modelscope is None
+
+
+def _load_arguments(plan: Plan) -> list[str]:
+    arguments = _base_arguments(plan)
+    arguments += ["config=config"] if plan.model.rope_scaling else []
+    arguments += [] if plan.model.allow_pickle.value else ["use_safetensors=True"]
+    return arguments
 
 
 def _auto_class(plan: Plan) -> str:

@@ -71,6 +71,7 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
         rope_scaling=rope[0] if rope else None,
         max_position=rope[1] if rope else None,
         trust_remote_code=take("model.trust_remote_code"),
+        allow_pickle=take("model.allow_pickle"),
         gradient_checkpointing=checkpointing,
         fused=fused(spec, facts, dtype.value),
         liger=_liger(model.fused_kernels, facts),

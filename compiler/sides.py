@@ -33,16 +33,19 @@ TEMPLATE = "chat_template.jinja"
 @dataclass(frozen=True)
 class Content:
     """What stands behind a name: data files, a function, a template or a model folder. `words` has its
-    size; `parts` are the digests of the files, in order, where they are several."""
+    size; `parts` are the digests of the files, in order, where they are several; `older` is the digest that
+    locks of earlier versions have of the same."""
 
     name: str
     sha256: str
     words: str = ""
     parts: tuple[str, ...] = ()
+    older: str = ""
 
     def is_as(self, other: Content) -> bool:
         """Whether both are the same, whatever their names."""
-        return (self.parts or (self.sha256,)) == (other.parts or (other.sha256,))
+        same = (self.parts or (self.sha256,)) == (other.parts or (other.sha256,))
+        return same or self.older == other.sha256 or other.older == self.sha256
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
             contents[f"data.{group}[{index}].format"] = content
     if facts.local_model:
         model = facts.local_model
-        contents["model.base"] = Content(model.path.name, model.sha256)
+        contents["model.base"] = _base(model.path.name, model.sha256, model.digests)
     template = sha256(compiled.files[TEMPLATE].content)
     contents["model.chat_template"] = Content(compiled.plan.model.chat_template.value, template)
     return Side(
@@ -89,6 +92,14 @@ def of_compiled(document: Document, compiled: Compiled) -> Side:
 def _content(file: DataFile) -> Content:
     parts = tuple(part.sha256 for part in file.parts)
     return Content(file.path.name, file.sha256, _words(file.rows, file.size), parts)
+
+
+def _base(name: str, sha256: str, digests: dict[str, str] | None) -> Content:
+    return (
+        Content(name, joined_sha256(digests.items()), older=sha256)
+        if digests
+        else Content(name, sha256)
+    )
 
 
 def _words(rows: int | None, size: int) -> str:
@@ -214,6 +225,6 @@ def _contents(
         yield place, Content(entry["name"], entry["sha256"])
     if "folder" in facts["model"]:
         name = posixpath.basename(posixpath.normpath(spec["model"]["base"]))
-        yield "model.base", Content(name, facts["model"]["sha256"])
+        yield "model.base", _base(name, facts["model"]["sha256"], facts["model"].get("digests"))
     name = str(plan["model.chat_template"].value)
     yield "model.chat_template", Content(name, lock["files"][TEMPLATE])

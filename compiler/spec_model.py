@@ -80,6 +80,11 @@ class Model(Table, affects="numerics"):
         None, help="Rotary positions stretched over a longer context."
     )
     trust_remote_code: bool = key(False, help="Run Python code that the model's repository ships.")
+    allow_pickle: bool = key(
+        False,
+        help="Load weights from pickled .bin files, which can hold code, where a base has no safetensors.",
+        changes="resumable",
+    )
     gradient_checkpointing: Literal["auto"] | bool = key(
         "auto",
         help="Recompute activations in the backward pass to save memory. auto: on GPUs only.",

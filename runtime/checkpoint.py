@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 import xxhash
 
-from . import clock, distributed, lock, shards, stop, validation
+from . import base_bytes, clock, distributed, lock, shards, stop, validation
 from .data import Stream, sample_set
 from .errors import RunError
 from .stored import DIGESTS, FOLDER, find, newest, shelve, steps
@@ -144,6 +144,7 @@ def _complete(engine: Any, folder: Path, more: dict[str, Any], proof: dict[str, 
         **proof,
         "state.json": json.dumps(state).encode(),
         lock.LOCK: lock.content(),
+        "base.json": base_bytes.record(),
     }
     config = getattr(engine.module, "peft_config", {}).get("default")
     if config is not None:

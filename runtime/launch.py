@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 
-from . import distributed, guards, lock, models, stop, stored, trackers
+from . import distributed, failed, guards, lock, models, stop, stored, trackers
 from .errors import EXIT_ERROR, RunError
 
 # Held by the start that trains. NFS grants such a lock only on what is opened for writing (flock(2)).
@@ -119,14 +119,16 @@ def run(main: Callable[[argparse.Namespace], None]) -> None:
     except KeyboardInterrupt:
         _say(f"To go on from the newest checkpoint: {stop.RESUME}")
         _end(128 + signal.SIGINT)
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # what a library in Rust panics with is no Exception
         if any(sign in str(error) for sign in NO_MEMORY):
             _fail(guards.out_of_memory(error))
         if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
             _peer_lost(error)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(_disk_full(error))
-        if refused := _refused(error):
+        if refused := _refused(error) or failed.loading(error):
             _fail(refused)
         traceback.print_exc()
         _end(1)
@@ -172,7 +174,7 @@ def _fail(error: RunError) -> NoReturn:
     _end(EXIT_ERROR)
 
 
-def _peer_lost(error: Exception) -> NoReturn:
+def _peer_lost(error: BaseException) -> NoReturn:
     """Another process is gone. Its launcher knows why and ends this one; on another node this one ends."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and not stop.received():
@@ -190,14 +192,14 @@ def _peer_lost(error: Exception) -> NoReturn:
     os._exit(128 + signal.SIGTERM)
 
 
-def _refused(error: Exception) -> RunError | None:
+def _refused(error: BaseException) -> RunError | None:
     """What a library says of the values that it is given: a ValueError that it raises itself."""
     if not isinstance(error, ValueError):
         return None
     frames = traceback.extract_tb(error.__traceback__)
     library = next((n for n in LIBRARIES if n in Path(frames[-1].filename).parts), None)
-    if library is None:
-        return None
+    if library is None or any(frame.name == "from_pretrained" for frame in frames):
+        return None  # a base may be damaged: see failed
     lines = [frame.lineno for frame in frames if Path(frame.filename).name == "train.py"]
     return RunError(
         "refused",

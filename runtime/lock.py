@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from . import base
 from .errors import RunError, run
 
 LOCK = "ftc.lock"
@@ -47,16 +48,6 @@ def tree_sha256(folder: Path) -> str:
         if not name.startswith("tools/"):
             digest.update(f"{name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def model_sha256(folder: Path) -> str | None:
-    """A local model's digest: of config.json, and of the names and sizes of its weight files."""
-    config = sha256(folder / "config.json")
-    if config is None:
-        return None
-    weights = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".bin", ".gguf"))
-    sizes = "".join(f"{path.name}\0{path.stat().st_size}\n" for path in weights)
-    return hashlib.sha256(f"{config}\n{sizes}".encode()).hexdigest()
 
 
 HELD: dict[Path, bytes] = {}
@@ -146,12 +137,32 @@ def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
         if (now := sha256(folder / name)) != then:
             yield f"{name} {'changed since the run was compiled' if now else 'is not there'}"
     model = lock["facts"]["model"]
-    if model.get("folder") and (found := model_sha256(folder / model["folder"])) != model["sha256"]:
-        what = "another one" if found else "not there"
-        yield f"the base model in {model['folder']} is {what}"
+    if model.get("folder"):
+        yield from _model(folder, model)
     vendored = "ftc/runtime/lock.py" in lock["files"]  # then an edit of it is named as such
     if not vendored and tree_sha256(Path(__file__).parent) != lock["runtime"]["sha256"]:
         yield f"the installed ftc.runtime is not the one it was compiled with ({lock['runtime']['version']})"
+
+
+def _model(folder: Path, model: dict[str, Any]) -> Iterable[str]:
+    """What of a local base is not as the lock has it; one of an earlier version has a digest of the whole alone."""
+    name = model["folder"]
+    try:
+        whole = base.by_size(folder / name)
+        now = base.digests(folder / name) if whole else {}
+    except OSError as error:
+        yield f"the base model in {name} can't be read: {error.strerror}"
+        return
+    if not whole:
+        yield f"the base model in {name} is not there"
+    elif parts := base.other_parts(model.get("digests"), now):
+        yield f"{_the(parts)} of the base model in {name} changed since the run was compiled"
+    elif not model.get("digests") and whole != model.get("sha256"):
+        yield f"the base model in {name} is another one"
+
+
+def _the(parts: list[str]) -> str:
+    return " and ".join(f"the {part}" for part in parts)
 
 
 def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
@@ -182,7 +193,10 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     ]
     if code[0] != code[1]:
         found.append("the training data is read by another function")
-    if now["facts"]["model"].get("sha256") != then["facts"]["model"].get("sha256"):
+    models = [lock["facts"]["model"] for lock in (then, now)]
+    if parts := base.other_parts(*(model.get("digests") for model in models)):
+        found.append(f"{_the(parts)} of the base model changed")
+    elif len({model.get("sha256") for model in models}) > 1:
         found.append("the base model is another one")
     return found
 

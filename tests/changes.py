@@ -55,6 +55,7 @@ CHANGES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "model.rope_scaling.low_freq_factor": (1.0, 2.0, LLAMA3),
     "model.rope_scaling.high_freq_factor": (4.0, 8.0, LLAMA3),
     "model.trust_remote_code": (False, True, QLORA),
+    "model.allow_pickle": (False, True, QLORA),
     "model.gradient_checkpointing": (False, True, BASE),
     "model.fused_kernels": ("auto", "none", BASE),
     "method.kind": ("full", "lora", BASE),
