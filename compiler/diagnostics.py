@@ -6,11 +6,12 @@ are known; `CompileError` carries the list to whoever asked for the compilation.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from unicodedata import combining, east_asian_width
 from unicodedata import name as unicode_name
+
+from .secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,21 +99,6 @@ def visible(text: str) -> str:
         else escapes.get(c, f"\\u{ord(c):04X}" if ord(c) < 65536 else f"\\U{ord(c):08X}")
         for c in text
     )
-
-
-# What tokens of well-known services look like.
-SECRET = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}"  # Hugging Face
-    r"|sk-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{20,}"  # OpenAI, Anthropic
-    r"|gh[opsu]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}"  # GitHub, GitLab
-    r"|AKIA[0-9A-Z]{16})\b",  # AWS
-    re.ASCII,
-)
-
-
-def mask(text: str) -> str:
-    """The text without its secrets: errors end up in the logs of CI."""
-    return SECRET.sub(lambda m: m[0][:4] + "*" * (len(m[0]) - 4), text)
 
 
 class CompileError(Exception):

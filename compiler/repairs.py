@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from .diagnostics import SECRET, KeyPath, guess, nearest, odd_letter
+from .diagnostics import KeyPath, guess, nearest, odd_letter
 from .keys import NAME, RUN, Table, dashed
 from .language import (
     METHODS,
@@ -28,6 +28,7 @@ from .language import (
     models_in,
 )
 from .quote import toml
+from .secrets import SECRET
 from .tree import is_array, is_table
 from .vocabulary import MEANT_KINDS
 

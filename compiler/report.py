@@ -17,8 +17,9 @@ from urllib.parse import quote
 import click
 
 from .codes import MEANINGS
-from .diagnostics import CompileError, Diagnostic, mask
+from .diagnostics import CompileError, Diagnostic
 from .lockfile import tool_version
+from .secrets import mask
 from .tree import is_table, is_tuple
 
 T = TypeVar("T")

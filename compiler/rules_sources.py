@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
 
-from .diagnostics import SECRET, Diagnostic, KeyPath, at, mask, on_span
+from .diagnostics import Diagnostic, KeyPath, at, on_span
 from .facts import Facts, is_file, is_hub_id, modelscope_id
 from .keys import Refused
 from .load import Document
+from .secrets import SECRET, mask
 from .source_names import repository
 from .spec import Spec
 from .spec_data import Source

@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from .charts import Curve, chart, smoothed
-from .diagnostics import mask, visible
+from .diagnostics import visible
 from .diff import diff
 from .presets import resource
 from .quote import toml
 from .run_log import RunLog, Sample
+from .secrets import mask
 from .sides import Side
 
 MARK = '<meta name="generator" content="ftc report">'

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftc.compiler.codes import COMPILER, RUN
-from ftc.compiler.diagnostics import mask
+from ftc.compiler.secrets import mask
 
 ROOT = Path(__file__).resolve().parent.parent
 ERRORS = ROOT / "tests/errors"

@@ -117,6 +117,11 @@ def _attempt(job: Job, name: str, make: Callable[[], None]) -> RunError | None:
         make()
         number = exported.prove(job.trained_tokenizer, made, job.options.trust_remote_code)
         print(f"  {name}: the tokenizer gives training's ids, {number} conversations", flush=True)
+        readable = (
+            (made / "README.md").stat().st_mode
+        )  # safetensors makes files for their owner alone
+        for file in made.iterdir():
+            file.chmod(readable)
         shutil.rmtree(place, ignore_errors=True)
         made.rename(place)
         print(f"  {place}/", flush=True)

@@ -1,10 +1,12 @@
 """The one exception that a person is meant to read, and how a command ends with it."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable
 
 EXIT_ERROR = 2  # the same as the compiler's
+LOGIN = re.compile(r"(?<=://)[^\s/?#@]+:[^\s/?#@]+(?=@)")  # in an address
 
 
 class RunError(Exception):
@@ -20,7 +22,13 @@ class RunError(Exception):
     def __str__(self) -> str:
         code, message, *hints = self.args
         lines = [f"{self.where}: error[{code}]: {message}", *(f"  hint: {hint}" for hint in hints)]
-        return "\n".join(lines)
+        return shown("\n".join(lines))
+
+
+def shown(text: str) -> str:
+    """The text as it can be printed: names that come from files command no terminal, logins stay hidden."""
+    text = LOGIN.sub("***", text)
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def run(main: Callable[[], None]) -> None:

@@ -290,6 +290,7 @@ def test_what_fails_of_an_export_does_not_withhold_the_rest(compiled, tmp_path, 
     assert "generation_config.json: without temperature, top_p, which had no effect" in said
     adapter, whole = run.folder / "export/adapter", run.folder / "export/merged"
     assert {path.name for path in (run.folder / "export").iterdir()} == {"adapter", "merged"}
+    assert len({path.stat().st_mode for part in (adapter, whole) for path in part.iterdir()}) == 1
     saved = json.loads((whole / "generation_config.json").read_text())
     assert "temperature" not in saved and saved["eos_token_id"] == [2]
     monkeypatch.chdir(tmp_path)  # the base resolves from wherever the adapter is loaded

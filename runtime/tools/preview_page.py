@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..data.tokens import Sample
     from .preview import Preview, Token
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # no script runs, whatever a row holds
 STYLE = (
     Path(__file__).with_name("page.css").read_text("utf-8")
     + """
@@ -62,6 +63,7 @@ def page(found: "Preview") -> str:
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(found.name)}: what it trains on</title>
 <style>{STYLE}</style>
 <h1>{escape(found.name)}</h1>
