@@ -95,7 +95,8 @@ class Page(HTMLParser):
 def test_the_page_is_self_contained_and_shows_the_same(found):
     text = preview_page.page(found)
     page = Page(text)
-    assert "script" not in page.tags and "link" not in page.tags and "http" not in text
+    assert "script" not in page.tags and "link" not in page.tags and "http:" not in text
+    assert "https:" not in text and "default-src 'none'" in text
     first = ROWS[1]["content"] + "<|im_end|>é steps<|im_end|>"
     assert page.learnt == first + "a spec<|im_end|>"
     assert "prefers-color-scheme: dark" in text
