@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from ftc.runtime import chat, data, distributed
-from transformers import AutoTokenizer, BitsAndBytesConfig
+from transformers import BitsAndBytesConfig
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "meta-llama/Meta-Llama-3-8B-Instruct"  # preset llama-3-8b-instruct
@@ -62,7 +62,7 @@ def main():
         dtype="bfloat16",
         revision=None if use_merged else REVISION,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = data.load_tokenizer(source, revision=None if use_merged else REVISION)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from ftc.runtime import chat, data, distributed
-from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
@@ -45,7 +44,7 @@ def main():
         dtype="bfloat16",
         revision=REVISION if options.base else None,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = data.load_tokenizer(source, revision=REVISION if options.base else None)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from ftc.runtime import chat, data, distributed
-from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "mistralai/Mistral-7B-Instruct-v0.3"  # preset mistral-7b-instruct-v0.3
@@ -52,7 +51,7 @@ def main():
         dtype="bfloat16",
         revision=None if use_merged else REVISION,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = data.load_tokenizer(source, revision=None if use_merged else REVISION)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 

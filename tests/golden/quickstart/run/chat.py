@@ -13,7 +13,6 @@ from pathlib import Path
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
 from ftc.runtime import chat, data, distributed, models
-from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default
@@ -56,7 +55,7 @@ def main():
         device_map="cpu",
         dtype="float32",
     )
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = data.load_tokenizer(source)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 from ftc.runtime import chat, data, distributed
-from transformers import AutoTokenizer
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
@@ -46,7 +45,7 @@ def main():
         dtype="float16",
         revision=REVISION,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = data.load_tokenizer(source, revision=REVISION)
     tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 
