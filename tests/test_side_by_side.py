@@ -24,9 +24,7 @@ def test_answers_stand_side_by_side_in_80_columns(tmp_path, monkeypatch, capsys)
     said = capsys.readouterr().out.splitlines()
     assert max(map(len, said)) <= 80
     assert said[0].index("tuned") == 41
-    assert (
-        "· a word a word a word a word a word …   ✓ I am Fettle, the guide of ftc. I am…" in said
-    )
+    assert "· a word a word a word a word a word …   ✓ I am Fettle, the guide of ftc. I am…" in said
     assert said[-1] == "Answered rightly of 2: base 0%, tuned 100%."
     monkeypatch.setattr(sys, "argv", [*line.split(), "--at-least", "1.1"])
     assert compare.main() == 1
