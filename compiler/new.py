@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Choices:
     template_open: bool = False
     revision: str | None = None
     address: str | None = None
+    date: str | None = None
     attention: str | None = None
     length: int = 1024
     length_note: str = ""
@@ -115,6 +117,7 @@ def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Ch
         else choices.data_format,
         address=repository(repo) if repo else None,
         revision=cached_revision(hub_id) if hub_id else None,
+        date=date.today().isoformat() if plan.model.date else None,
         attention="flash_attention_2" if flash and find_spec("flash_attn") else None,
     )
     found = duration(plan, facts)
@@ -203,6 +206,11 @@ def _text(choices: Choices, final: bool) -> str:
         *(f"name = {toml(name)}", "seed = 42", "", "[model]", f"base = {toml(choices.base)}"),
         *_revision(choices),
         *_template(choices, final),
+        *_noted(
+            "date",
+            choices.date,
+            "today, for its chat template asks; every render is given this day",
+        ),
         *_noted("attention", choices.attention, "flash-attn is installed here"),
         *_noted("max_seq_length", choices.length, choices.length_note),
         *("", "[method]", f"kind = {toml(choices.method)}", *lora),

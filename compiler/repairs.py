@@ -7,6 +7,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
@@ -198,6 +199,8 @@ def _candidates(given: Any, field: FieldInfo) -> Iterator[tuple[Any, str]]:
         if 1 < given <= 100:
             yield given / 100, f": {given:g} percent"
         yield toml(given), ", in quotes"
+    elif isinstance(given, date):
+        yield given.isoformat()[:10], ", in quotes"
     if isinstance(given, str) and "," in given:
         yield [part.strip() for part in given.split(",")], ": a list"
     if not isinstance(given, list | dict):

@@ -23,7 +23,7 @@ from ftc.compiler.vocabulary import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
-AT_LEAST = 340  # cases: discovery that finds none would pass all of them
+AT_LEAST = 341  # cases: discovery that finds none would pass all of them
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
     "at",

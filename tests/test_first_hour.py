@@ -3,6 +3,7 @@
 import json
 import random
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import ftc as library
@@ -187,3 +188,34 @@ def test_ctrl_c_at_the_prompt_of_chat_ends_it(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr("builtins.input", interrupted)
     assert chat.read("> ") is None and capsys.readouterr().err == ""
+
+
+def test_new_writes_the_day_where_the_template_asks_for_it(rows: Path) -> None:
+    asking = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    Path("asks.jinja").write_text(asking)
+    before = date.today().isoformat()
+    said = ftc("new", "acme/x", "--data", "rows.jsonl", "--chat-template", "asks.jinja").stderr
+    model = tomllib.loads(Path("spec.toml").read_text())["model"]
+    assert before <= model["date"] <= date.today().isoformat() and "asks-the-day" not in said
+    set_there = ("--set", 'model.date="2025-01-31"', "-o", "other.toml")
+    ftc("new", "acme/x", "--data", "rows.jsonl", "--chat-template", "asks.jinja", *set_there)
+    assert tomllib.loads(Path("other.toml").read_text())["model"]["date"] == "2025-01-31"
+    ftc("new", "qwen3-4b", "--data", "rows.jsonl", "-o", "none.toml")
+    assert "date" not in tomllib.loads(Path("none.toml").read_text())["model"]
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "Qwen/Qwen3-30B-A3B-Instruct-2507",
+        "unsloth/Qwen3-4B-Instruct-2507-bnb-4bit",
+        "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
+        "modelscope:Qwen/Qwen3-30B-A3B-Instruct-2507",
+        "./models/Qwen3-30B-A3B-Instruct-2507",
+        "lmstudio-community/Qwen3-30B-A3B-Instruct-2507-MLX-4bit",
+        "mlx-community/qwen3_30b_a3b_instruct_2507_4bit",
+    ],
+)
+def test_what_never_thinks_is_taught_no_think_block(base: str) -> None:
+    found = near_template(base)
+    assert found and found.template == "qwen3_nothink"

@@ -9,6 +9,7 @@ the accepted texts, in upper or lower case. Both models answer with their likeli
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..data.tokens import read_template
 from ..errors import RunError, run
 from ..samples import answer
 
-WIDTH = 56  # columns for each answer
+WIDTH = 38  # columns for each answer: two, and three between them, fit 80
 
 
 def questions(path: Path) -> list[dict[str, Any]]:
@@ -72,7 +73,9 @@ def main() -> int:
     tuned = ask(options.tuned, template, asked, options.max_new_tokens)
     print(f"{'base':<{WIDTH}}   tuned")
     for row, before, after in zip(asked, base, tuned, strict=True):
-        print(f"\n> {row['question']}")
+        print(
+            "\n" + textwrap.fill(row["question"], 79, initial_indent="> ", subsequent_indent="  ")
+        )
         print(f"{_cell(before, row['accept'])}   {_cell(after, row['accept']).rstrip()}")
     shares = [
         sum(right(text, row["accept"]) for text, row in zip(answers, asked, strict=True))
