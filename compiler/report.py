@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import click
 
 from .codes import MEANINGS
-from .diagnostics import CompileError, Diagnostic, mask
+from .diagnostics import CompileError, Diagnostic, mask, shorten
 from .lockfile import tool_version
 from .tree import is_table, is_tuple
 
@@ -92,7 +92,23 @@ def attempt(action: Callable[[], T], form: Format = "text") -> T:
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     """A list of objects with the fields of Diagnostic; secrets are masked as in the text."""
-    return _dump([_masked(asdict(diagnostic)) for diagnostic in diagnostics])
+    return _dump([_masked(asdict(_capped(diagnostic))) for diagnostic in diagnostics])
+
+
+LONGEST = 2000  # characters of a text in JSON and SARIF
+
+
+def _capped(diagnostic: Diagnostic) -> Diagnostic:
+    """The diagnostic with its texts shortened; a source line that is too long is left out."""
+    source = diagnostic.source
+    return replace(
+        diagnostic,
+        message=shorten(diagnostic.message),
+        notes=tuple(map(shorten, diagnostic.notes)),
+        hints=tuple(map(shorten, diagnostic.hints)),
+        source=source if source is None or len(source) <= LONGEST else None,
+        argument=shorten(diagnostic.argument) if diagnostic.argument else None,
+    )
 
 
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
@@ -112,6 +128,7 @@ MACHINE: dict[str, Callable[[Sequence[Diagnostic]], str]] = {"json": as_json, "s
 
 
 def _result(diagnostic: Diagnostic, codes: list[str]) -> dict[str, Any]:
+    diagnostic = _capped(diagnostic)
     place, argument = _place(diagnostic), diagnostic.argument
     text = [f"{argument}: {diagnostic.message}" if argument else diagnostic.message]
     text += [f"note: {note}" for note in diagnostic.notes]
