@@ -56,6 +56,7 @@ class Diagnostic:
         return "\n".join(lines)
 
 
+MOST = 100  # problems that are shown
 WIDTH = 100  # characters of a source line that are shown
 LONGEST = 400  # characters of a message
 

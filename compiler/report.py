@@ -17,7 +17,7 @@ from urllib.parse import quote
 import click
 
 from .codes import MEANINGS
-from .diagnostics import CompileError, Diagnostic, mask, shorten
+from .diagnostics import MOST, CompileError, Diagnostic, mask, shorten
 from .lockfile import tool_version
 from .tree import is_table, is_tuple
 
@@ -32,12 +32,14 @@ def report(diagnostics: Sequence[Diagnostic], form: Format = "text") -> None:
     if form != "text":
         click.echo(MACHINE[form](diagnostics), nl=False)
         return
-    for diagnostic in diagnostics:
+    for diagnostic in diagnostics[:MOST]:
         text = str(diagnostic)
         colour = "red" if diagnostic.severity == "error" else "yellow"
         marker = f"{diagnostic.severity}[{diagnostic.code}]"
         click.echo(text.replace(marker, click.style(marker, fg=colour, bold=True), 1), err=True)
         click.echo(err=True)
+    if len(diagnostics) > MOST:
+        click.echo(f"{len(diagnostics) - MOST:,} more are not shown.\n", err=True)
 
 
 def columns() -> int | None:
@@ -92,10 +94,31 @@ def attempt(action: Callable[[], T], form: Format = "text") -> T:
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     """A list of objects with the fields of Diagnostic; secrets are masked as in the text."""
-    return _dump([_masked(asdict(_capped(diagnostic))) for diagnostic in diagnostics])
+    return _dump([_masked(asdict(_capped(diagnostic))) for diagnostic in _first(diagnostics)])
 
 
 LONGEST = 2000  # characters of a text in JSON and SARIF
+
+
+def _first(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The first of very many, with one that counts the others."""
+    shown, others = list(diagnostics[:MOST]), diagnostics[MOST:]
+    if others:
+        errors = [diagnostic for diagnostic in others if diagnostic.severity == "error"]
+        first = (errors or list(others))[0]
+        message = f"{len(others):,} more problems are not shown, this is the place of the first"
+        shown.append(
+            Diagnostic(
+                "too-many",
+                message,
+                first.path,
+                first.line,
+                first.column,
+                first.column + 1,
+                severity=first.severity,
+            )
+        )
+    return shown
 
 
 def _capped(diagnostic: Diagnostic) -> Diagnostic:
@@ -113,6 +136,7 @@ def _capped(diagnostic: Diagnostic) -> Diagnostic:
 
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     """A log with one run (OASIS SARIF 2.1.0), as code hosts and editors take it."""
+    diagnostics = _first(diagnostics)
     codes = sorted({diagnostic.code for diagnostic in diagnostics})
     rules = [{"id": code, "shortDescription": {"text": MEANINGS[code]}} for code in codes]
     driver = {"name": "ftc", "version": tool_version(), "rules": rules}
