@@ -46,7 +46,8 @@ class Diagnostic:
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        place = self.argument or place
+        if self.argument:  # a long one would leave no room for what is wrong with it
+            place = self.argument if len(self.argument) <= 200 else f"{self.argument[:80]} ..."
         lines = [f"{place}: {self.severity}[{self.code}]: {self.message}"]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  hint: {hint}" for hint in self.hints]

@@ -79,7 +79,7 @@ def fail(diagnostics: Sequence[Diagnostic], form: Format = "text") -> NoReturn:
         counts: list[str] = []
         for severity in ("error", "warning"):
             number = sum(d.severity == severity for d in diagnostics)
-            counts += [f"{number} {severity}{'' if number == 1 else 's'}"] if number else []
+            counts += [f"{number:,} {severity}{'' if number == 1 else 's'}"] if number else []
         click.echo(f"{', '.join(counts)}. Nothing was written.", err=True)
     sys.exit(2)
 
