@@ -32,7 +32,7 @@ def _refused(problems: dict[KeyPath, Diagnostic], kind: str) -> set[KeyPath]:
     """The keys and items that can't be relied on. A list with one of its items can't, as a whole."""
     refused: set[KeyPath] = set()
     for path, problem in problems.items():
-        if problem.code == "unknown-key":
+        if problem.code == "unknown-key" and problem.message != structure.UNEXPLAINED:
             refused |= {meant} if (meant := unknown_keys.meant(path, kind)) else set()
         refused.add(path)
         while path and isinstance(path[-1], int):

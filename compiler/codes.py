@@ -18,6 +18,7 @@ COMPILER: dict[str, dict[str, str]] = {
         "too-deep": "Lists or tables are nested more deeply than any key of a spec needs.",
         "duplicate-key": "A key is set twice. TOML allows that in no case, even with equal values.",
         "duplicate-table": "A table is opened twice. Its keys belong under one header.",
+        "too-many": "There are more than a hundred problems. In JSON and SARIF, this counts those that are not shown.",
         "empty-spec": "The spec has no key at all.",
         "bad-set": "A `--set` that is not KEY=VALUE, or that has no place in the spec.",
     },

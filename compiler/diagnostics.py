@@ -47,7 +47,8 @@ class Diagnostic:
 
     def __str__(self) -> str:
         place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-        place = self.argument or place
+        if self.argument:  # a long one would leave no room for what is wrong with it
+            place = self.argument if len(self.argument) <= 200 else f"{self.argument[:80]} ..."
         lines = [f"{place}: {self.severity}[{self.code}]: {self.message}"]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  hint: {hint}" for hint in self.hints]
@@ -57,6 +58,7 @@ class Diagnostic:
         return "\n".join(lines)
 
 
+MOST = 100  # problems that are shown
 WIDTH = 100  # characters of a source line that are shown
 LONGEST = 400  # characters of a message
 

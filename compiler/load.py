@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .pieces import Piece, source_of
 from .positions import START, Node, Scanner, Span
+from .tree import is_array, is_table
 
 if TYPE_CHECKING:
     from .faults import Found
@@ -165,12 +167,36 @@ def parse(text: str, path: str) -> Document:
     """Parse the text of a spec; `path` is only passed on. Raises SpecSyntaxError."""
     text = text.removeprefix("\ufeff")
     try:
-        return Document(path, text, tomllib.loads(text))
+        document = Document(path, text, tomllib.loads(text))
+        if LONG_NUMBER.search(text) and (place := _too_large(document.data)) is not None:
+            raise _out_of_range(document, place)
+        return document
     except (ValueError, RecursionError) as error:
         from .faults import faults  # the words for what is wrong take a while to load
 
         found = faults(text.replace("\r\n", "\n"), error)
     raise _first(Document(path, text, {}), found)
+
+
+# As many digits as a number of more than 64 bits has.
+LONG_NUMBER = re.compile(r"0x[0-9a-fA-F_]{16}|0o[0-7_]{21}|0b[01_]{63}|[0-9_]{19}")
+
+
+def _too_large(value: Any, path: tuple[str | int, ...] = ()) -> tuple[str | int, ...] | None:
+    """Where an integer is that takes more than the 64 bits which TOML's have."""
+    if isinstance(value, int):
+        return path if not -(1 << 63) <= value < 1 << 63 else None
+    items: Any = value.items() if is_table(value) else enumerate(value) if is_array(value) else ()
+    found = (_too_large(item, (*path, key)) for key, item in items)
+    return next((place for place in found if place is not None), None)
+
+
+def _out_of_range(document: Document, path: tuple[str | int, ...]) -> SpecSyntaxError:
+    from .mistakes import Fault
+
+    start, end = document.place(path) or (0, 1)
+    message = "this number takes more than 64 bits, and those of TOML don't"
+    return _error(document, Fault(message, start, end, "write a smaller one", "out-of-range"))
 
 
 def _first(document: Document, found: list[Found]) -> SpecSyntaxError:

@@ -84,6 +84,8 @@ def _value(text: str) -> str:
             return text
     except tomllib.TOMLDecodeError:
         pass
+    except RecursionError:
+        raise ValueError("its value is nested more deeply than any key needs") from None
     return toml(text)
 
 
@@ -94,8 +96,10 @@ def _applied(document: Document, setting: Setting) -> Document:
     pieces = (*between(document.pieces, 0, start), *new, *between(document.pieces, end, len(text)))
     try:
         changed = parse("".join(piece.text for piece in pieces), document.path)
-    except SpecSyntaxError:
+    except SpecSyntaxError as error:
         path = dotted(setting.path)
+        if error.kind in ("out-of-range", "too-deep"):
+            raise ValueError(f"`{path}`: {error.message}") from None
         raise ValueError(f"`{path}` can't be set beside what the spec has") from None
     return replace(document, text=changed.text, data=changed.data, pieces=pieces)
 

@@ -13,6 +13,7 @@ from typing import Any
 MAGIC = b"PAR1"
 LARGEST = 64_000_000  # bytes of a footer
 DEEPEST = 20
+MOST = 5_000_000  # elements of a list
 
 # FileMetaData: schema, num_rows. SchemaElement: name, num_children.
 SCHEMA, NUM_ROWS, NAME, NUM_CHILDREN = 2, 3, 4, 5
@@ -32,8 +33,11 @@ def footer(path: Path) -> tuple[tuple[str, ...], int]:
     try:
         fields = _Reader(data).struct()
         elements: list[dict[int, Any]] = fields[SCHEMA]
-        return tuple(_columns(elements)), int(fields[NUM_ROWS])
-    except (LookupError, TypeError, UnicodeDecodeError):
+        rows: Any = fields[NUM_ROWS]
+        if type(rows) is not int or not 0 <= rows < 1 << 48:
+            raise LookupError
+        return tuple(_columns(elements)), rows
+    except (LookupError, TypeError, AttributeError, OverflowError, UnicodeDecodeError):
         raise ValueError("its footer can't be read") from None
 
 
@@ -109,6 +113,8 @@ class _Reader:
             if kind in (9, 10):
                 head = self.byte()
                 count = head >> 4 if head >> 4 < 15 else self.varint()
+                if count > MOST:
+                    raise LookupError
                 return [self.value(head & 0x0F) for _ in range(count)]
             if kind == 12:
                 return self.struct()

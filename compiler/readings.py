@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from .diagnostics import nearest
+from .diagnostics import MOST, nearest
 from .language import homes, is_list, kind_of, method, models_in
 from .load import Document
 from .positions import Node
@@ -28,13 +29,17 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
         for name, field in model.model_fields.items()
         if any(models_in(field.annotation))
     }
-    for word in [word for word in data if word not in model.model_fields]:
+    unknown = (
+        word
+        for word, value in data.items()
+        if word not in model.model_fields and _holds_keys(value)
+    )
+    for word in list(islice(unknown, MOST)):
         name = nearest(word, model.model_fields)
         other = word.lower() in {*NO_KEY, *RENAMED} or homes(word)
         if not name or other or name in data or name not in tables:
             continue
-        if _holds_keys(data[word]):
-            data[name], node.children[name] = data.pop(word), node.children[word]
+        data[name], node.children[name] = data.pop(word), node.children[word]
     for name, field in tables.items():
         if name not in data:
             continue

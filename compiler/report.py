@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import click
 
 from .codes import MEANINGS
-from .diagnostics import CompileError, Diagnostic
+from .diagnostics import MOST, CompileError, Diagnostic, shorten
 from .lockfile import tool_version
 from .secrets import mask
 from .tree import is_table, is_tuple
@@ -33,12 +33,14 @@ def report(diagnostics: Sequence[Diagnostic], form: Format = "text") -> None:
     if form != "text":
         click.echo(MACHINE[form](diagnostics), nl=False)
         return
-    for diagnostic in diagnostics:
+    for diagnostic in diagnostics[:MOST]:
         text = str(diagnostic)
         colour = "red" if diagnostic.severity == "error" else "yellow"
         marker = f"{diagnostic.severity}[{diagnostic.code}]"
         click.echo(text.replace(marker, click.style(marker, fg=colour, bold=True), 1), err=True)
         click.echo(err=True)
+    if len(diagnostics) > MOST:
+        click.echo(f"{len(diagnostics) - MOST:,} more are not shown.\n", err=True)
 
 
 def columns() -> int | None:
@@ -78,7 +80,7 @@ def fail(diagnostics: Sequence[Diagnostic], form: Format = "text") -> NoReturn:
         counts: list[str] = []
         for severity in ("error", "warning"):
             number = sum(d.severity == severity for d in diagnostics)
-            counts += [f"{number} {severity}{'' if number == 1 else 's'}"] if number else []
+            counts += [f"{number:,} {severity}{'' if number == 1 else 's'}"] if number else []
         click.echo(f"{', '.join(counts)}. Nothing was written.", err=True)
     sys.exit(2)
 
@@ -93,11 +95,49 @@ def attempt(action: Callable[[], T], form: Format = "text") -> T:
 
 def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     """A list of objects with the fields of Diagnostic; secrets are masked as in the text."""
-    return _dump([_masked(asdict(diagnostic)) for diagnostic in diagnostics])
+    return _dump([_masked(asdict(_capped(diagnostic))) for diagnostic in _first(diagnostics)])
+
+
+LONGEST = 2000  # characters of a text in JSON and SARIF
+
+
+def _first(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The first of very many, with one that counts the others."""
+    shown, others = list(diagnostics[:MOST]), diagnostics[MOST:]
+    if others:
+        errors = [diagnostic for diagnostic in others if diagnostic.severity == "error"]
+        first = (errors or list(others))[0]
+        message = f"{len(others):,} more problems are not shown, this is the place of the first"
+        shown.append(
+            Diagnostic(
+                "too-many",
+                message,
+                first.path,
+                first.line,
+                first.column,
+                first.column + 1,
+                severity=first.severity,
+            )
+        )
+    return shown
+
+
+def _capped(diagnostic: Diagnostic) -> Diagnostic:
+    """The diagnostic with its texts shortened; a source line that is too long is left out."""
+    source = diagnostic.source
+    return replace(
+        diagnostic,
+        message=shorten(diagnostic.message),
+        notes=tuple(map(shorten, diagnostic.notes)),
+        hints=tuple(map(shorten, diagnostic.hints)),
+        source=source if source is None or len(source) <= LONGEST else None,
+        argument=shorten(diagnostic.argument) if diagnostic.argument else None,
+    )
 
 
 def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     """A log with one run (OASIS SARIF 2.1.0), as code hosts and editors take it."""
+    diagnostics = _first(diagnostics)
     codes = sorted({diagnostic.code for diagnostic in diagnostics})
     rules = [{"id": code, "shortDescription": {"text": MEANINGS[code]}} for code in codes]
     driver = {"name": "ftc", "version": tool_version(), "rules": rules}
@@ -113,6 +153,7 @@ MACHINE: dict[str, Callable[[Sequence[Diagnostic]], str]] = {"json": as_json, "s
 
 
 def _result(diagnostic: Diagnostic, codes: list[str]) -> dict[str, Any]:
+    diagnostic = _capped(diagnostic)
     place, argument = _place(diagnostic), diagnostic.argument
     text = [f"{argument}: {diagnostic.message}" if argument else diagnostic.message]
     text += [f"note: {note}" for note in diagnostic.notes]

@@ -50,6 +50,12 @@ def exists(path: Path) -> bool:
     return False
 
 
+def is_link(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_symlink()
+    return False
+
+
 def no_source(name: str, file: Path) -> Unusable:
     """A name that is neither a file's nor a data set's, with what may be meant."""
     kinds = ", ".join((*TEXT, ".parquet", ".arrow")) + "; text also as .gz and .zst"
@@ -104,7 +110,7 @@ def missing(name: str, file: Path) -> Unusable:
         relative += f"; `{Path(name).parts[0]}` is not replaced in a spec"
     if exists(file):
         return Unusable("missing-file", f"{name} is there, and is no regular file", relative)
-    if file.is_symlink():
+    if is_link(file):
         message = f"{name} is a link to {file.readlink()}, which is not there"
         return Unusable("missing-file", message, "restore that file, or name another")
     if not exists(file.parent):

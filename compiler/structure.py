@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from . import repairs, unknown_keys
-from .diagnostics import Diagnostic, KeyPath, at, nearest
+from .diagnostics import MOST, Diagnostic, KeyPath, at, nearest
 from .language import (
     METHODS,
     choice,
@@ -32,6 +32,8 @@ from .quote import toml
 from .spec import Spec
 from .tree import has, is_table
 
+EXPLAINED = 3 * MOST  # some turn out to be none
+UNEXPLAINED = "not explained, as so many other problems come before it"
 LIMITS = {
     "greater_than",
     "greater_than_equal",
@@ -59,15 +61,27 @@ def check(document: Document) -> dict[KeyPath, Diagnostic]:
         for detail in error.errors(include_url=False):
             found[_path(data, detail)].append(detail)
     around = {path[:end] for path in found for end in range(len(path))}
-    for path, details in found.items():
-        # Of a union's complaints, one about an item says more than "this is no list".
-        if path not in around:
-            problems[path] = _problem(document, path, details, kind)
-    for path in [path for path, problem in problems.items() if problem.code == "unknown-key"]:
+    # Of a union's complaints, one about an item says more than "this is no list".
+    paths = [path for path in found if path not in around]
+    if len(paths) > EXPLAINED:
+        paths.sort(key=lambda path: document.locate(path)[:2])
+    for path in paths[:EXPLAINED]:
+        problems[path] = _problem(document, path, found[path], kind)
+    for path in paths[EXPLAINED:]:
+        problems[path] = _unexplained(document, path, found[path])
+    for path in [path for path in paths[:EXPLAINED] if problems[path].code == "unknown-key"]:
         meant = unknown_keys.meant(path, kind)
         if meant in problems and problems[meant].code.startswith("missing-"):
             del problems[meant]  # it is here, under another name
     return problems
+
+
+def _unexplained(document: Document, path: KeyPath, details: list[ErrorDetails]) -> Diagnostic:
+    """A problem behind so many others that it is only counted: to look for what is meant takes a while."""
+    unknown = any(detail["type"] == "extra_forbidden" for detail in details)
+    line, column = document.locate(path)[:2]
+    code = "unknown-key" if unknown else "wrong-type"
+    return Diagnostic(code, UNEXPLAINED, document.path, line, column)
 
 
 def _method(document: Document) -> tuple[dict[str, Any], str, dict[KeyPath, Diagnostic]]:

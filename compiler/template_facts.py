@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, nodes
 
 from .chat_clock import parse
 from .diagnostics import Diagnostic, at, guess
@@ -17,6 +17,8 @@ from .presets import ModelPreset, chat_templates, shipped_templates
 from .spec import Spec
 from .tree import is_array, is_table
 
+LARGEST = 1_000_000  # bytes of a chat template
+UNFIT = "the chat template nests more deeply, or has a larger number, than Jinja takes"
 BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
@@ -95,12 +97,14 @@ def _own_template(folder: Path, document: Document) -> str | None:
         config: Any = json.loads((folder / "tokenizer_config.json").read_bytes())
         found = config.get("chat_template") if is_table(config) else None
         if not is_array(found):
-            return found if isinstance(found, str) else None
+            return _of_settings(found, folder, document) if isinstance(found, str) else None
         named = {item.get("name"): item.get("template") for item in filter(is_table, found)}
         texts = {name: text for name, text in named.items() if isinstance(text, str)}
         if "default" in texts:
             tools = texts.get("tool_use")
-            return texts["default"] if tools is None else _with_tools(texts["default"], tools)
+            text = texts["default"]
+            text = text if tools is None else _with_tools(text, tools)
+            return _of_settings(text, folder, document)
         if texts:
             raise Unknown(_unnamed(folder, [str(name) for name in texts], document))
     return None
@@ -129,19 +133,50 @@ def _unnamed(folder: Path, names: list[str], document: Document) -> Diagnostic:
     )
 
 
+def _check(text: str) -> None:
+    """Raises TemplateSyntaxError, RecursionError or ValueError for what Jinja can't take."""
+    for _ in parse(text).find_all(nodes.Name):
+        pass  # so far down the tree as other readers of it go
+
+
+def _of_settings(text: str, folder: Path, document: Document) -> str:
+    """A chat template in tokenizer_config.json, which must be Jinja."""
+    message = f"the chat template has more than {LARGEST:,} bytes"
+    try:
+        if len(text) <= LARGEST:
+            _check(text)
+            return text
+    except TemplateSyntaxError as error:
+        message = f"the chat template is not Jinja: {error.message} (line {error.lineno})"
+    except (RecursionError, ValueError):
+        message = UNFIT
+    message = f"{folder / 'tokenizer_config.json'}: {message}"
+    hints = ["use one that ftc ships: set model.chat_template", *shipped_templates()]
+    raise Unknown(at(document, BASE, "bad-chat-template", message, on="value", hints=hints))
+
+
 def _read(file: Path, document: Document) -> str:
     """The text of a chat template, which must be Jinja."""
     line, message, text = 1, "the chat template is not UTF-8", ""
     hints = ["save the file as UTF-8"]
+    mend = ["mend it, or use one that ftc ships", *shipped_templates()]
     try:
-        text = file.read_text("utf-8")
-        parse(text)
-        return text
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST + 1)
+        if len(content) <= LARGEST:
+            text = content.decode().replace("\r\n", "\n").replace("\r", "\n")
+            _check(text)
+            return text
+        message, hints = f"the chat template has more than {LARGEST:,} bytes", mend
     except UnicodeDecodeError:
         pass
+    except OSError as error:
+        message, hints = f"the chat template can't be read: {error.strerror}", []
     except TemplateSyntaxError as error:
         line, message = error.lineno, f"the chat template is not Jinja: {error.message}"
-        hints = ["mend it, or use one that ftc ships", *shipped_templates()]
+        hints = mend
+    except (RecursionError, ValueError):
+        message, hints = UNFIT, mend
     lines = text.splitlines()
     source = lines[line - 1] if line <= len(lines) else None
     named = document.locate(TEMPLATE)
