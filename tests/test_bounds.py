@@ -115,3 +115,24 @@ def test_a_parquet_footer_of_any_bytes(tmp_path):
             continue
         assert all(isinstance(column, str) for column in columns)
         assert 0 <= rows < 2**48
+
+
+NO_END = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [NO_END + "{% endfor %}{{ messages[0].content }}",
+                                      "{{ messages[0].content * 1000 }}"])  # fmt: skip
+def test_a_template_without_end(template, tokenizer, monkeypatch):
+    from ftc.runtime.data import time_limit
+    from ftc.runtime.data.render import Renderer
+    from ftc.runtime.errors import RunError
+    from ftc.runtime.rows import Conversation
+
+    monkeypatch.setattr(time_limit, "SECONDS", 1.0)
+    monkeypatch.setattr(time_limit, "LARGEST", 10_000)
+    tokenizer.chat_template = template
+    messages = [{"role": "user", "content": "twelve chars"}, {"role": "assistant", "content": "b"}]
+    began = time.monotonic()
+    with pytest.raises(RunError, match="chat template takes more than 1 seconds"):
+        Renderer(tokenizer)(Conversation(messages), "rows:1")
+    assert time.monotonic() - began < 10

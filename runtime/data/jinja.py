@@ -6,6 +6,7 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from ..rows import Conversation
+from . import time_limit
 
 Span = tuple[int, int]
 # What a template may raise at a conversation that it was not written for.
@@ -22,15 +23,17 @@ def render(
     """The text, and the stretches in {% generation %} marks if `marks`.
 
     `variables`: what else the template sees, as bos_token. `prompt`: the text ends with what begins an
-    answer. Raises one of REFUSED.
+    answer. Raises one of REFUSED, or RunError for a template without end.
     """
-    texts, spans = render_jinja_template(
-        [conversation.messages],
-        tools=conversation.tools,
-        chat_template=template,
-        return_assistant_tokens_mask=marks,
-        add_generation_prompt=prompt,
-        **variables,
-        **conversation.chat_template_kwargs,
+    texts, spans = time_limit.within(
+        lambda: render_jinja_template(
+            [conversation.messages],
+            tools=conversation.tools,
+            chat_template=template,
+            return_assistant_tokens_mask=marks,
+            add_generation_prompt=prompt,
+            **variables,
+            **conversation.chat_template_kwargs,
+        )
     )
     return texts[0], spans[0] if marks else []

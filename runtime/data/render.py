@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
 from ..rows import Conversation, Message
-from . import jinja
+from . import jinja, time_limit
 from .jinja import Span
 from .outline import outlines
 from .places import fields, places
@@ -98,11 +98,15 @@ class Renderer:
             if conversation.chat_template_kwargs:
                 found = by_jinja()
             else:
-                found = self.outlines.render(
-                    conversation.messages, conversation.tools, prompt, by_jinja
+                found = time_limit.within(
+                    lambda: self.outlines.render(
+                        conversation.messages, conversation.tools, prompt, by_jinja
+                    )
                 )
+            if len(found[0]) > time_limit.LARGEST:
+                raise time_limit.too_much()
             return (*found, []) if prompt is not None else found
-        except jinja.REFUSED as error:
+        except (*jinja.REFUSED, RecursionError, MemoryError) as error:
             roles = ", ".join(str(message["role"]) for message in conversation.messages[:8])
             raise RunError(
                 "template-refused",
