@@ -196,7 +196,7 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     models = [lock["facts"]["model"] for lock in (then, now)]
     if parts := base.other_parts(*(model.get("digests") for model in models)):
         found.append(f"{_the(parts)} of the base model changed")
-    elif len({model.get("sha256") for model in models}) > 1:
+    elif models[0].get("sha256") != models[1].get("sha256"):
         found.append("the base model is another one")
     return found
 

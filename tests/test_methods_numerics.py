@@ -174,11 +174,11 @@ def test_loss_and_gradients_are_those_of_transformers_alone(
 def test_what_a_library_refuses_is_told_without_a_traceback(compiled, monkeypatch):
     run = compiled(**METHODS["lora"])
     script = run.folder / "train.py"
-    script.write_text(script.read_text().replace("attention.SEGMENT_SDPA", '"no_such"'))
+    script.write_text(script.read_text().replace("r=4,", "r=-1,"))
     with pytest.raises(ValueError) as raised:
         begin(run, monkeypatch)
     told = str(launch._refused(raised.value))
-    assert re.match(r"train.py:\d+: error\[refused\]: transformers refuses this: .*no_such", told)
+    assert re.match(r"train.py:\d+: error\[refused\]: peft refuses this: .*positive", told)
     assert launch._refused(KeyError("x")) is None
 
 
