@@ -124,9 +124,7 @@ class Train(Table, affects="schedule"):
         changes="resumable",
         affects="numerics",
     )
-    log_every: int = key(
-        1, help="Metrics every N steps.", unit="steps", ge=1, changes="cosmetic"
-    )
+    log_every: int = key(1, help="Metrics every N steps.", unit="steps", ge=1, changes="cosmetic")
     save_every: int = key(
         100, help="A checkpoint every N steps.", unit="steps", ge=1, changes="cosmetic"
     )
