@@ -67,6 +67,10 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./models/Qwen2.5-7B-Instruct/", "qwen2.5"),
         *((name, None) for name in ("Qwen/Qwen3-VL-8B-Instruct", "google/gemma-4-12B-it")),
         *((name, None) for name in ("openlm-research/open_llama_3b", "EleutherAI/pythia-160m")),
+        *(
+            (name, None)
+            for name in ("Qwen/Qwen3-4B-Thinking-2507", "unsloth/Qwen3-Next-80B-A3B-Thinking")
+        ),
         *((name, None) for name in ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/QwQ-32B")),
     ],
 )
