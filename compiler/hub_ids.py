@@ -9,6 +9,7 @@ COPIES = "unsloth|mlx-community|nvidia|RedHatAI"
 FAMILIES = (
     ("Qwen", r"qwen3\.5-.*-a\d+b", "qwen3_5_moe"),
     ("Qwen", r"qwen3\.5-", "qwen3_5"),
+    ("Qwen", r"qwen3-next-", "qwen3_next"),
     ("Qwen", r"qwen2-vl-", "qwen2_vl"),
     ("Qwen", r"qwen2\.5-vl-", "qwen2_5_vl"),
     ("Qwen", r"qwen3-vl-.*-a\d+b", "qwen3_vl_moe"),

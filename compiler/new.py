@@ -38,6 +38,8 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 BATCHES = (16, 8, 4, 2, 1)
 SPARE = 1.25  # what is known of the rows' lengths is an estimate
 STAND_IN = "chatml"  # for a template that is still to be chosen, to see whether the rest is right
+ALONE = "in this model, samples that share a row would see each other"
+UNPACKED = "set data.packing = false"  # the way out of a model in which samples can't share a row
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Choices:
     address: str | None = None
     date: str | None = None
     attention: str | None = None
+    packing: bool = True
     length: int = 1024
     length_note: str = ""
     epochs: int = 3  # 0: the steps are given
@@ -75,31 +78,39 @@ class Draft:
 
 def draft(choices: Choices, settings: Sequence[str]) -> Draft:
     """The first spec for these choices, with `settings` as of --set. Raises CompileError."""
-    open_choice: tuple[Diagnostic, ...] = ()
     steps = any(setting.startswith("train.max_steps=") for setting in settings)
     choices = replace(choices, epochs=0 if steps else choices.epochs)
-    try:
-        compiled = compile_document(_document(choices, settings))
-    except CompileError as error:
-        errors = [problem for problem in error.diagnostics if problem.severity == "error"]
-        if {problem.code for problem in errors} != {"no-chat-template"}:
-            raise
-        guess = near_template(choices.base)
-        note = f"{guess.why}: compare it with the model's own" if guess else ""
-        choices = replace(
-            choices,
-            template=guess.template if guess else STAND_IN,
-            template_note=note,
-            template_open=guess is None,
-        )
-        open_choice = () if guess else tuple(replace(p, severity="warning") for p in errors)
-        compiled = compile_document(_document(choices, settings))
+    choices, open_choice = _settled(choices, settings)
+    compiled = compile_document(_document(choices, settings))
     choices = _chosen(choices, compiled, settings)
     choices = replace(choices, epochs=0 if steps else choices.epochs)
     compiled = compile_document(_document(choices, settings))
     text = _document(choices, settings, final=True).text
     told = [w for w in compiled.warnings if w.code != "unpinned"]  # a line of the spec says that
     return Draft(text, compiled, (*open_choice, *told))
+
+
+def _settled(choices: Choices, settings: Sequence[str]) -> tuple[Choices, tuple[Diagnostic, ...]]:
+    """The choices with what the model asks for, and what of it is still open. Raises CompileError with the
+    errors that no choice here mends."""
+    try:
+        compile_document(_document(choices, settings))
+    except CompileError as error:
+        errors = [problem for problem in error.diagnostics if problem.severity == "error"]
+    else:
+        return choices, ()
+    no_template = [problem for problem in errors if problem.code == "no-chat-template"]
+    packed = [problem for problem in errors if UNPACKED in problem.hints and choices.packing]
+    if others := [problem for problem in errors if problem not in (*no_template, *packed)]:
+        raise CompileError(others)
+    choices = replace(choices, packing=not packed)
+    if not no_template:
+        return choices, ()
+    if guess := near_template(choices.base):
+        note = f"{guess.why}: compare it with the model's own"
+        return replace(choices, template=guess.template, template_note=note), ()
+    choices = replace(choices, template=STAND_IN, template_open=True)
+    return choices, tuple(replace(p, severity="warning") for p in no_template)
 
 
 def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Choices:
@@ -214,6 +225,7 @@ def _text(choices: Choices, final: bool) -> str:
         *_noted("attention", choices.attention, "flash-attn is installed here"),
         *_noted("max_seq_length", choices.length, choices.length_note),
         *("", "[method]", f"kind = {toml(choices.method)}", *lora),
+        *([] if choices.packing else ["", "[data]", f"packing = false  # {ALONE}"]),
         *("", "[[data.train]]", f"source = {toml(choices.source)}"),
         *(f"format = {toml(choices.data_format)}", "", "[train]"),
         *([f"num_epochs = {choices.epochs}"] if choices.epochs else []),

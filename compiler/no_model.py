@@ -39,6 +39,8 @@ def no_model(base: str, path: Path, document: Document) -> Diagnostic:
         hints = [
             "a spec has no variables: write the base itself, or compile with `--set model.base=...`"
         ]
+    if base.startswith("~"):
+        hints = [_at_home(base)]
     hints.append("or name a Hub id (`org/name`), or a folder that holds config.json")
     message = f'"{base}" is no preset, no Hub id and no model folder'
     with suppress(OSError):
@@ -52,6 +54,14 @@ def no_model(base: str, path: Path, document: Document) -> Diagnostic:
                 made = f"python -m ftc.runtime.models {shlex.quote(base)} {shlex.quote(folder)}"
                 hints = [f"make one of it, in float32: {made}", f'then set base to "{folder}"']
     return at(document, BASE, "unknown-model", message, on="value", hints=hints)
+
+
+def _at_home(base: str) -> str:
+    """The folder that a shell would take it for, where there is one."""
+    with suppress(OSError, RuntimeError):  # no home
+        if (folder := Path(base).expanduser()).is_dir():
+            return f'`~` is not replaced in a spec: write "{folder}"'
+    return "`~` is not replaced in a spec: write the whole path"
 
 
 def _other_form(base: str, folder: Path) -> tuple[str, list[str]] | None:

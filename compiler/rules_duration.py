@@ -68,10 +68,25 @@ def _ways_out(plan: Plan, facts: Facts, found: Duration) -> list[str]:
         shorter = plan._replace(model=plan.model._replace(max_seq_length=_set(length)))
         changes[f"set model.max_seq_length to {length}, for fewer rows a sequence"] = shorter
     steps = {change: _steps(other, facts) for change, other in changes.items()}
+    if batch and max(steps.values()) < FEW:
+        steps = _both(plan, facts, batch) | steps
     enough = max(found.steps + 1, min(FEW, max(steps.values(), default=0)))
     ways = [f"{way}: about {about(n, 'step')}" for way, n in steps.items() if n >= enough]
     ways.append("add rows")
     return [ways[0], *(f"or {way}" for way in ways[1:])]
+
+
+def _both(plan: Plan, facts: Facts, batch: int) -> dict[str, int]:
+    """A smaller batch with more epochs, and the steps that they make; {} where they are too few, too."""
+    smaller = _with_batch(plan, batch)
+    found = duration(smaller, facts)
+    if found is None or not found.steps:
+        return {}
+    epochs = min(EPOCHS, -(-round(found.epochs) * GOAL // found.steps))
+    more = smaller._replace(train=smaller.train._replace(num_epochs=_set(epochs)))
+    change = f"set train.global_batch_size to {batch} and train.num_epochs to {epochs}"
+    steps = _steps(more, facts)
+    return {change: steps} if steps >= FEW else {}
 
 
 def _with_batch(plan: Plan, size: int) -> Plan:

@@ -32,7 +32,7 @@ class Source(Table, affects="data"):
     revision: Line | None = key(None, help="Commit of a Hub id.")
     subset: Line | None = key(None, help="Subset (configuration) of a Hub id.")
     split: Line | None = key(None, help="Split of a Hub id. Unset: `train`.")
-    max_samples: int | None = key(None, help="Use the first so many rows.", unit="rows", ge=1)
+    max_samples: int | None = key(None, help="Use the first N rows.", unit="rows", ge=1)
 
 
 class TrainSource(Source):

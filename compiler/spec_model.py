@@ -17,7 +17,7 @@ class RopeScaling(Table, affects="numerics"):
         help="linear: positions divided by `factor`. dynamic: the base of the rotation grows with "
         "the sequence (NTK). yarn: arXiv 2309.00071. llama3: as Llama 3.1 does."
     )
-    factor: float = key(help="The context becomes so many times as long.", gt=1)
+    factor: float = key(help="The context becomes this many times as long.", gt=1)
     original_max_position: int | None = key(
         None, help="Positions of the base as it is. Unset: what ftc knows of it.", ge=1
     )
@@ -186,7 +186,7 @@ class Lora(Table, affects="numerics"):
     )
     loraplus_lr_ratio: float | None = key(
         None,
-        help="LoRA+ (arXiv 2402.12354): B matrices learn so many times as fast as A matrices.",
+        help="LoRA+ (arXiv 2402.12354): B matrices learn this many times as fast as A matrices.",
         ge=1,
     )
     modules_to_save: list[Name] = key(

@@ -124,17 +124,15 @@ class Train(Table, affects="schedule"):
         changes="resumable",
         affects="numerics",
     )
-    log_every: int = key(
-        1, help="Metrics every so many steps.", unit="steps", ge=1, changes="cosmetic"
-    )
+    log_every: int = key(1, help="Metrics every N steps.", unit="steps", ge=1, changes="cosmetic")
     save_every: int = key(
-        100, help="A checkpoint every so many steps.", unit="steps", ge=1, changes="cosmetic"
+        100, help="A checkpoint every N steps.", unit="steps", ge=1, changes="cosmetic"
     )
     keep_checkpoints: int = key(
         2, help="So many checkpoints are kept, newest first.", ge=1, changes="cosmetic"
     )
     eval_every: int = key(
-        100, help="The validation loss every so many steps.", unit="steps", ge=1, changes="cosmetic"
+        100, help="The validation loss every N steps.", unit="steps", ge=1, changes="cosmetic"
     )
     keep_best: bool = key(
         False,
@@ -144,7 +142,7 @@ class Train(Table, affects="schedule"):
     )
     early_stopping_patience: int | None = key(
         None,
-        help="Stop after so many evaluations in a row without a lower validation loss. Unset: never.",
+        help="Stop after N evaluations in a row without a lower validation loss. Unset: never.",
         unit="evaluations",
         ge=1,
         changes="resumable",

@@ -12,7 +12,7 @@ class Samples(Table, affects="cosmetic"):
 
     prompts: list[Text] = key(help="What the model is asked.", min_length=1, changes="cosmetic")
     every: int | None = key(
-        None, help="Every so many steps. Unset: before and after.", ge=1, changes="cosmetic"
+        None, help="Every N steps. Unset: before and after.", ge=1, changes="cosmetic"
     )
     at_checkpoints: bool = key(
         False, help="Also at each checkpoint that train.save_every asks for.", changes="cosmetic"

@@ -19,6 +19,7 @@ from .tree import is_array, is_table
 
 LARGEST = 1_000_000  # bytes of a chat template
 UNFIT = "the chat template nests more deeply, or has a larger number, than Jinja takes"
+OWN = {"auto", "base", "default", "own", "tokenizer"}  # other words for "model"
 BASE, TEMPLATE = ("model", "base"), ("model", "chat_template")
 
 
@@ -54,14 +55,21 @@ def chat_template(
             "unknown-chat-template",
             f'ftc ships no chat template "{wanted}", and there is no such file',
             on="value",
-            hints=_like(wanted)
+            hints=_like(wanted, spec.model.base, preset)
             or ["name one that ftc ships, or a .jinja file", *shipped_templates()],
         )
     )
 
 
-def _like(wanted: str) -> list[str]:
-    """Hints at the templates that a name may mean: XTuner's name of it, another spelling."""
+def _like(wanted: str, base: str, preset: ModelPreset | None) -> list[str]:
+    """Hints at the templates that a name may mean: the base's own, XTuner's name of it, another spelling."""
+    if wanted in OWN or wanted.startswith("tokenizer_default"):  # as Axolotl has it
+        return ['write "model", the default: the template of the base itself']
+    near = preset.chat_template if preset else None
+    if near is None and (found := near_template(base)):
+        near = found.template
+    if near and near.startswith(wanted):  # a family's name, as LLaMA-Factory has it
+        return [f'that of {base} is "{near}"']
     if f"xtuner/{wanted}" in chat_templates():
         return [f'XTuner\'s template of this name is "xtuner/{wanted}"']
     return guess(wanted, chat_templates())

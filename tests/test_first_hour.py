@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,7 @@ from ftc.compiler.duration import duration
 from ftc.compiler.installing import install
 from ftc.compiler.load import parse
 from ftc.compiler.near_templates import FAMILIES, near_template
+from ftc.compiler.overrides import override
 from ftc.compiler.presets import chat_templates
 
 from .specs import BASE, ftc, merged, toml
@@ -65,6 +67,10 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./models/Qwen2.5-7B-Instruct/", "qwen2.5"),
         *((name, None) for name in ("Qwen/Qwen3-VL-8B-Instruct", "google/gemma-4-12B-it")),
         *((name, None) for name in ("openlm-research/open_llama_3b", "EleutherAI/pythia-160m")),
+        *(
+            (name, None)
+            for name in ("Qwen/Qwen3-4B-Thinking-2507", "unsloth/Qwen3-Next-80B-A3B-Thinking")
+        ),
         *((name, None) for name in ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/QwQ-32B")),
     ],
 )
@@ -101,6 +107,22 @@ def test_new_writes_a_spec_for_any_id(rows: Path) -> None:
     assert spec["train"]["max_steps"] == 70 and "num_epochs" not in spec["train"]
 
 
+@pytest.mark.parametrize("base", ["Qwen/Qwen3.5-9B", "Qwen/Qwen3-Next-80B-A3B-Instruct"])
+def test_new_packs_no_rows_of_a_model_that_would_mix_them(rows: Path, base: str) -> None:
+    ftc("new", base, "--data", "rows.jsonl", "-o", "a.toml")
+    text = Path("a.toml").read_text()
+    assert tomllib.loads(text)["data"]["packing"] is False
+    ftc("check", "a.toml", "--set", "model.chat_template=chatml")
+    packed = ("--data", "rows.jsonl", "-o", "b.toml", "--set", "data.packing=true")
+    assert "error[conflict]" in ftc("new", base, *packed, exit_code=2).stderr
+
+
+def test_new_names_only_what_it_cannot_choose_itself(rows: Path) -> None:
+    """A chat template is no use for a model that can't be trained at all."""
+    said = ftc("new", "Qwen/Qwen2.5-VL-7B-Instruct", "--data", "rows.jsonl", exit_code=2).stderr
+    assert "error[not-causal]" in said and "1 error." in said and "template" not in said
+
+
 def test_new_takes_the_commit_of_the_cache_and_paths_as_they_are_typed(rows: Path) -> None:
     commit = "c1899de289a04d12100db370d81485cdf75e47ca"
     head = rows / "hf/hub/models--Qwen--Qwen3-0.6B/refs/main"
@@ -126,6 +148,19 @@ def test_steps_and_tokens_are_about_right(rows: Path) -> None:
     long = merged(spec, {"train": {"num_epochs": None, "max_steps": 3}})
     compiled = compile_document(parse(toml(long), str(rows / "spec.toml")))
     assert not compiled.warnings and "3 steps" in compiled.plan.summary.value
+
+
+def test_a_way_out_of_few_steps_leads_out(rows: Path) -> None:
+    """Where no key alone makes enough steps, two of them do."""
+    lines = Path("rows.jsonl").read_text().splitlines(keepends=True)
+    Path("few.jsonl").write_text("".join(lines[: len(lines) // 3]))
+    spec = merged(BASE, {"data": {"train": [{"source": "few.jsonl", "format": "messages"}]}})
+    document = parse(toml(spec), str(rows / "spec.toml"))
+    (warning,) = compile_document(document).warnings
+    assert warning.code == "few-steps"
+    changes = re.findall(r"(\w+\.\w+) to (\d+)", warning.hints[0])
+    settings = [f"{key}={value}" for key, value in changes]
+    assert len(settings) == 2 and not compile_document(override(document, settings)).warnings
 
 
 def test_a_large_file_is_measured_by_its_head(rows: Path) -> None:

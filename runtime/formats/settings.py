@@ -9,10 +9,13 @@ from .tools import filled_by_arrow
 from .values import kind, loss, parsed, without_none
 
 # Keys of a message that chat templates read, beside role and content.
-FURTHER = ("name", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+FURTHER = ("name", "tool_call_id", *THOUGHTS)
 FLAGS = ("loss", "train", "training")  # ftc's and XTuner's, open-instruct's, Axolotl's
 REFUSED = ("train_detail", "training_detail")  # Axolotl's, of parts of an answer
 KNOWN = {"role", "content", "tool_calls", "function_call", "weight", *FURTHER, *FLAGS}
+# Thoughts in parts, as OpenRouter and LiteLLM return them, mostly beside their text.
+IN_PARTS = ("reasoning_details", "thinking_blocks")
 MESSAGES = ("messages", "conversations", "prompt", "chosen", "rejected")
 # What `apply_chat_template` gives a template by itself.
 TAKEN = {"messages", "tools", "documents", "add_generation_prompt", "chat_template"}
@@ -39,6 +42,8 @@ def check_keys(item: Message, where: str) -> None:
             raise ValueError(
                 f"{where}`{key}` marks parts of an answer, and ftc learns all of it or none"
             )
+        if key in IN_PARTS and item[key] and not any(item.get(name) for name in THOUGHTS):
+            raise ValueError(f"{where}`{key}` is not read: put its text in `reasoning_content`")
         meant = _meant(key) if isinstance(key, str) else None
         if meant and item.get(meant) is None and item[key] is not None:
             raise ValueError(f"{where}a message has no key `{key}`; did you mean `{meant}`?")
@@ -53,6 +58,8 @@ def of_row(row: Row) -> dict[str, Any]:
     """`chat_template_kwargs` of a row of messages, as TRL has them. Raises Dropped for a row not to be learnt."""
     if learnt(row, "the row's ", ("train", "training")) is False:
         raise Dropped("says that it is not trained on")
+    if row.get("enable_thinking") is not None:
+        raise ValueError("`enable_thinking` of a row belongs in its `chat_template_kwargs`")
     given = row.get("chat_template_kwargs")
     given = parsed(given, "`chat_template_kwargs`") if isinstance(given, str) else given
     if not isinstance(given, dict | None):
