@@ -192,9 +192,9 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rows.jsonl: error[too-many-dropped]: ")
-    assert "fine" not in refused.stdout and fine.stdout.index("6 steps of 8 sequences") < fine.stdout.index(
-        "fine"
-    )
+    assert "fine" not in refused.stdout and fine.stdout.index(
+        "6 steps of 8 sequences"
+    ) < fine.stdout.index("fine")
     Path("rows.jsonl").write_text(
         '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
     )
