@@ -76,6 +76,10 @@ ODD = {
 }  # fmt: skip
 
 
+# Their scores are not scaled by the size of a head: on some processors float32 itself errs by 1e-5 in a gradient.
+STEEP = {"gemma4_text"}
+
+
 def samples():
     chance = np.random.default_rng(0)
     return [
@@ -133,9 +137,10 @@ def assert_same(found, expected):
 )
 def test_loss_and_gradients_are_those_of_plain_transformers(kind):
     """With the attention that ftc takes on a CPU for it."""
-    expected = plain(make(kind), samples())
-    model = make(kind, INSTEAD.get(kind, SEGMENTS))
-    assert_same(packed(model, samples()), expected)
+    alone, model = make(kind), make(kind, INSTEAD.get(kind, SEGMENTS))
+    if kind in STEEP:
+        alone, model = alone.double(), model.double()
+    assert_same(packed(model, samples()), plain(alone, samples()))
     evaluate.prove_isolation(model, logits, tiny.in_memory(samples()), "cpu")
 
 
