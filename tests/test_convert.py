@@ -232,7 +232,7 @@ def test_quantized_weights_become_what_transformers_makes_of_them(bits, tmp_path
 
 
 MEMORY = """
-import re, sys
+import ctypes, gc, re, sys
 from pathlib import Path
 import torch
 from ftc.runtime import rebuilt
@@ -240,7 +240,9 @@ from ftc.runtime.on_disk import Weights
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-def held():  # MB, of files' pages apart
+def held():  # MB, of files' pages apart, and of what is free but not yet given back
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     return int(re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
