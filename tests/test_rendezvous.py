@@ -78,6 +78,7 @@ def test_a_node_that_waits_ends_when_it_is_told(start, number):
 
 
 @pytest.mark.executed
+@pytest.mark.slow
 def test_a_node_that_came_and_went_is_missed_again(start):
     port = str(free_port())
     first = start(3, NODE_RANK="0", MASTER_PORT=port, RENDEZVOUS_MINUTES="0.5")
