@@ -213,6 +213,16 @@ def test_another_base_of_the_same_size_is_found_out(compiled, tmp_path, tiny_mod
     run = compiled(**{"model.base": '"mine"', "train.max_steps": "4"})
     done = run.launch("--resume", "latest", check=False)
     assert done.returncode == 2
+    assert "error[other-run]" in done.stderr
+    assert "step-000002 is of another run: the weights of the base model changed" in done.stderr
+
+    # A lock of an earlier version has no digests of weights: what the model answers says it.
+    lock = run.folder / "checkpoints/step-000002/ftc.lock"
+    then = json.loads(lock.read_text())
+    del then["facts"]["model"]["digests"]
+    lock.write_text(json.dumps(then))
+    done = run.launch("--resume", "latest", check=False)
+    assert done.returncode == 2
     assert "step-000002: error[logits-differ]: with the weights of" in done.stderr
 
 
