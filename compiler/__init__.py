@@ -6,26 +6,15 @@ plan = resolve(checked)
 files = compile_document(document).files
 """
 
-from __future__ import annotations
-
-import os
-from dataclasses import dataclass
-from pathlib import Path
-
-from .diagnostics import CompileError, Diagnostic, sort
-from .facts import Facts
-from .load import Document, SpecSyntaxError
-from .load import load as load_document
-from .lockfile import LOCK, lock
-from .memory import will_not_fit
-from .plan import Plan
-from .render import Files, render
-from .resolve import resolve
-from .resolve_data import copied_names
-from .rules_duration import of_duration
-from .validate import Checked, validate
-from .verify import verify
-from .write import write
+from .check.validate import Checked, validate
+from .diagnostics.diagnostic import CompileError, Diagnostic
+from .document.load import Document
+from .emit.render import Files, render
+from .emit.verify import verify
+from .pipeline.compile import Compiled, compile_document, compile_file, compile_for, load
+from .plan.plan import Plan
+from .plan.resolve import resolve
+from .run_dir.write import write
 
 __all__ = [
     "Checked",
@@ -45,54 +34,3 @@ __all__ = [
     "verify",
     "write",
 ]
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A spec's whole result; nothing is on disk yet."""
-
-    plan: Plan
-    facts: Facts
-    files: Files
-    warnings: tuple[Diagnostic, ...]
-
-
-def load(path: str | Path) -> Document:
-    """Reads a spec. Raises CompileError where it is no TOML."""
-    try:
-        return load_document(path)
-    except SpecSyntaxError as error:
-        from .syntax import diagnostics  # the words for what is wrong take a while to load
-
-        raise CompileError(diagnostics(error)) from None
-
-
-def compile_document(document: Document, spec_folder: str = "..") -> Compiled:
-    """Compiles a loaded spec. `spec_folder` is the way from the run directory to the spec's folder.
-
-    Raises CompileError with every problem.
-    """
-    checked = validate(document)
-    plan = resolve(checked, spec_folder)
-    names = copied_names(checked.facts)
-    spec_name = Path(document.path).name
-    files = render(plan, checked.facts, names, spec_name, document.text)
-    problems = verify(files, plan)
-    if problems:
-        raise CompileError(problems)
-    in_file = document.text if document.original is None else document.original
-    files[LOCK] = lock(plan, checked.facts, files, f"{spec_folder}/{spec_name}", in_file)
-    large = will_not_fit(plan, checked.facts.architecture, document)
-    short = of_duration(plan, checked.facts, document)
-    return Compiled(plan, checked.facts, files, sort([*checked.warnings, *large, *short]))
-
-
-def compile_for(document: Document, path: str | Path, output: str | Path) -> Compiled:
-    """Compiles a document, read from the spec at `path`, for a run directory at `output`."""
-    spec_folder = os.path.relpath(Path(path).resolve().parent, Path(output).resolve())
-    return compile_document(document, Path(spec_folder).as_posix())
-
-
-def compile_file(path: str | Path, output: str | Path) -> Compiled:
-    """Loads and compiles a spec for a run directory at `output`; writes nothing."""
-    return compile_for(load(path), path, output)

@@ -1,6 +1,6 @@
 """Writes the pages of docs/reference: python -m docs.reference [--check].
 
-Everything in them comes from elsewhere: the keys from the models in compiler/spec.py, the examples
+Everything in them comes from elsewhere: the keys from the models in compiler/spec/, the examples
 from specs that the tests compile, the messages from the cases under tests/errors.
 """
 
@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftc.compiler.explain import CHANGES as CONSEQUENCES
-from ftc.compiler.language import (
+from ftc.compiler.catalog.presets import find_model
+from ftc.compiler.document.load import parse
+from ftc.compiler.emit.quote import toml
+from ftc.compiler.plan.explain import CHANGES as CONSEQUENCES
+from ftc.compiler.spec.describe import (
     affects,
     changes,
     choice,
@@ -20,11 +23,8 @@ from ftc.compiler.language import (
     header,
     models_in,
 )
-from ftc.compiler.load import parse
-from ftc.compiler.presets import find_model
-from ftc.compiler.quote import toml
-from ftc.compiler.spec import Spec, Table
-from ftc.compiler.vocabulary import ELSEWHERE, NO_KEY
+from ftc.compiler.spec.other_tools import ELSEWHERE, NO_KEY
+from ftc.compiler.spec.spec import Spec, Table
 from pydantic.fields import FieldInfo
 
 from docs.reference_codes import diagnostics_page

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftc.compiler.codes import COMPILER, RUN
-from ftc.compiler.secrets import mask
+from ftc.compiler.diagnostics.codes import COMPILER, RUN
+from ftc.compiler.diagnostics.secrets import mask
 
 ROOT = Path(__file__).resolve().parent.parent
 ERRORS = ROOT / "tests/errors"

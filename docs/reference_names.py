@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from ftc.compiler.accelerators import ACCELERATORS, ARCHITECTURES
-from ftc.compiler.formats import FORMATS
-from ftc.compiler.presets import chat_templates, model_presets
+from ftc.compiler.catalog.accelerators import ACCELERATORS, ARCHITECTURES
+from ftc.compiler.catalog.presets import chat_templates, model_presets
+from ftc.compiler.rows.formats import FORMATS
 
 
 def names_page() -> Iterator[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ftc.compiler.language import models_in
-from ftc.compiler.spec import Spec
+from ftc.compiler.spec.describe import models_in
+from ftc.compiler.spec.spec import Spec
 
 from .specs import BASE, GPU, HELD_OUT, HUB, merged
 

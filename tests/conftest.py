@@ -81,7 +81,7 @@ class Run:
 
     def weights(self, tag: str = "latest"):
         """The trained weights of a checkpoint, by name."""
-        from ftc.runtime import shards, stored
+        from ftc.runtime.checkpoint import shards, stored
 
         found = stored.steps(self.folder / "checkpoints")
         return dict(shards.each(found[-1][1] if tag == "latest" else self.folder / tag))
@@ -132,11 +132,11 @@ def spec(folder: Path) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def token_cache(tmp_path_factory):
     """A cache of the tests' own for tokens; models are where the user has them."""
-    from ftc.runtime import models
+    from ftc.runtime.model import download
 
     folder = tmp_path_factory.mktemp("cache")
-    (models.cache() / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "models").symlink_to(models.cache() / "models")
+    (download.cache() / "models").mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(download.cache() / "models")
     os.environ["FTC_CACHE"] = str(folder)
 
 

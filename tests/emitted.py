@@ -15,7 +15,8 @@ def begin(run, monkeypatch) -> SimpleNamespace:
     Among them `model`, `optimizer`, `tokenizer`, `train_set`, `sequences`, `stream`, `logits` and `losses`.
     """
     import deepspeed
-    from ftc.runtime import distributed, launch, sequence_parallel
+    from ftc.runtime.process import distributed
+    from ftc.runtime.train import launch, sequence_parallel
 
     held = {}
 

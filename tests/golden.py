@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ftc.compiler import compile_file, write
-from ftc.compiler.lockfile import LOCK
+from ftc.compiler.run_dir.lock import LOCK
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -1,4 +1,4 @@
-"""compiler/model_types.py, made from the transformers that is installed.
+"""compiler/catalog/model_types.py, made from the transformers that is installed.
 
     python -m tests.model_types
 
@@ -9,7 +9,7 @@ import textwrap
 
 from .conftest import ROOT
 
-FILE = ROOT / "compiler" / "model_types.py"
+FILE = ROOT / "compiler" / "catalog" / "model_types.py"
 HEAD = '''"""What transformers loads, by model_type: made by `python -m tests.model_types`, not by hand."""
 
 TRANSFORMERS = "{version}"  # the version that it was made with

@@ -2,7 +2,7 @@
 training are those that transformers gives for the same conversation."""
 
 import pytest
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation

@@ -12,7 +12,7 @@ from pathlib import Path
 import ftc
 import pytest
 from click.testing import CliRunner
-from ftc.compiler import library
+from ftc import library
 from ftc.compiler.cli import main
 
 from .conftest import ROOT

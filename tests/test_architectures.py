@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from ftc.compiler.architectures import (
+from ftc.compiler.catalog.architectures import (
     ADAPTED_EXPERTS,
     ALONE,
     INSTEAD,
@@ -19,10 +19,12 @@ from ftc.compiler.architectures import (
     WITHOUT_FLASH,
     WITHOUT_SEGMENTS,
 )
-from ftc.runtime import adapters, attention, data, evaluate
+from ftc.runtime import data
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
-from ftc.runtime.names import matches
+from ftc.runtime.model import adapters, attention
+from ftc.runtime.model.names import matches
+from ftc.runtime.train import evaluate
 from peft import LoraConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 

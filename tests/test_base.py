@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-from ftc.compiler import base as compiler_base
-from ftc.runtime import base, lock
+from ftc.compiler.facts import base as compiler_base
+from ftc.runtime.process import base, lock
 
 from .specs import BASE, ftc, merged, toml
 
@@ -103,7 +103,7 @@ def test_verify_deep_reads_every_byte(run):
     assert "no checkpoint has recorded" in ftc("verify", ".", "--deep", exit_code=1).stdout
     checkpoint = run / "run/checkpoints/step-000007"
     checkpoint.mkdir(parents=True)
-    from ftc.runtime import base_bytes
+    from ftc.runtime.checkpoint import base_bytes
 
     (checkpoint / "base.json").write_bytes(base_bytes.record())
     ftc("verify", ".", "--deep")

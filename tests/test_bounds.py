@@ -98,7 +98,7 @@ def test_a_parquet_footer_of_any_bytes(tmp_path):
 
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from ftc.compiler.parquet import footer
+    from ftc.compiler.rows.parquet import footer
 
     file, chance = tmp_path / "rows.parquet", random.Random(0)
     pq.write_table(pa.table({"text": ["a", "b"], "n": [1, 2]}), file)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from ftc.compiler import compile_file
-from ftc.compiler.diagnostics import CompileError
+from ftc.compiler.diagnostics.diagnostic import CompileError
 from ftc.runtime import data
 from ftc.runtime.data import cache, tokenizing
 from ftc.runtime.data.tokenizing import Settings

@@ -10,10 +10,11 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from ftc.runtime import data, lock
+from ftc.runtime import data
 from ftc.runtime.data import cache, ledger, tokenizing, tokens
 from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
+from ftc.runtime.process import lock
 
 from . import tiny
 from .tiny import write_lines

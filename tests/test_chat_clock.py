@@ -3,8 +3,8 @@
 import datetime
 
 import pytest
-from ftc.compiler import chat_clock
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
+from ftc.compiler.facts import chat_clock
 
 # As they stand in the templates of Llama 3.2, SmolLM3, Granite 3.3, gpt-oss.
 ASKING = {

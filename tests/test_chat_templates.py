@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ftc.compiler.presets import chat_templates, model_presets
+from ftc.compiler.catalog.presets import chat_templates, model_presets
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation

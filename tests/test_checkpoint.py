@@ -40,10 +40,10 @@ def place(tmp_path, monkeypatch):
 
 
 def save(step: int, keep: int = 1) -> None:
-    from ftc.runtime import checkpoint
+    from ftc.runtime.checkpoint import training_state
 
     stream = SimpleNamespace(samples=[], seen=lambda steps: steps)
-    checkpoint.save(Engine(step), step, keep, stream)
+    training_state.save(Engine(step), step, keep, stream)
 
 
 CALLS = [(os, "fsync"), (Path, "rename"), (shutil, "rmtree"), (Path, "unlink"), (Path, "mkdir")]
@@ -75,7 +75,7 @@ def killed_at(point: int, step: int) -> bool:
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(place):
-    from ftc.runtime import shards, stored
+    from ftc.runtime.checkpoint import shards, stored
 
     save(1)
     points, step = 0, 1
@@ -93,11 +93,11 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(place):
 
 def test_what_fails_while_it_writes_leaves_the_last_good_one(place, monkeypatch):
     """No room on the disk, at each file of a checkpoint; the next save tidies up."""
-    from ftc.runtime import checkpoint
+    from ftc.runtime.checkpoint import training_state
     from ftc.runtime.errors import RunError
 
     save(1)
-    whole, real = sorted(Path("checkpoints/step-000001").iterdir()), checkpoint._write
+    whole, real = sorted(Path("checkpoints/step-000001").iterdir()), training_state._write
     for point in range(len(whole)):
         left = iter(range(point))
 
@@ -106,19 +106,19 @@ def test_what_fails_while_it_writes_leaves_the_last_good_one(place, monkeypatch)
                 raise OSError(28, "No space left on device", str(path))
             return real(path, content)
 
-        monkeypatch.setattr(checkpoint, "_write", full)
+        monkeypatch.setattr(training_state, "_write", full)
         with pytest.raises(RunError, match="No space left on device"):
             save(2)
         assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000001"]
         assert sorted(Path("checkpoints/step-000001").iterdir()) == whole
-    monkeypatch.setattr(checkpoint, "_write", real)
+    monkeypatch.setattr(training_state, "_write", real)
     save(2)
     assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000002"]
 
 
 def test_what_is_moved_away_never_meets_what_was(tmp_path, monkeypatch):
     """Also where somebody deleted a folder of previous/ to make room."""
-    from ftc.runtime import stored
+    from ftc.runtime.checkpoint import stored
 
     monkeypatch.chdir(tmp_path)
     for expected in ("1", "2", "3"):
@@ -161,7 +161,7 @@ def test_an_old_checkpoint_that_cannot_go_ends_no_training(place, monkeypatch, c
 
 def test_whoever_reads_moves_nothing(place, capsys):
     """Only training sets a damaged checkpoint aside: it may be one that is being removed."""
-    from ftc.runtime import stored
+    from ftc.runtime.checkpoint import stored
 
     save(1, keep=2)
     save(2, keep=2)
@@ -175,7 +175,7 @@ def test_whoever_reads_moves_nothing(place, capsys):
 
 def test_a_checkpoint_has_the_lock_that_its_run_started_with(place, monkeypatch):
     """Another spec may be compiled into the directory of a run that trains."""
-    from ftc.runtime import lock
+    from ftc.runtime.process import lock
 
     monkeypatch.setattr(lock, "HELD", {})
     lock.hold()
@@ -187,8 +187,8 @@ def test_a_checkpoint_has_the_lock_that_its_run_started_with(place, monkeypatch)
 
 def test_one_run_directory_holds_one_training(place, monkeypatch):
     """Also after another spec was compiled into it."""
-    from ftc.runtime import launch
     from ftc.runtime.errors import RunError
+    from ftc.runtime.train import launch
 
     monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
     launch._alone()
@@ -200,12 +200,12 @@ def test_one_run_directory_holds_one_training(place, monkeypatch):
 
 def test_a_checkpoint_of_other_samples_is_refused(tmp_path):
     """As when an edited tokenizer or format makes other tokens of the same rows."""
-    from ftc.runtime import checkpoint
+    from ftc.runtime.checkpoint import training_state
     from ftc.runtime.data import sample_set
     from ftc.runtime.errors import RunError
 
     stream = SimpleNamespace(samples=[])
-    checkpoint._same_samples(tmp_path, {"samples": sample_set.digest([])}, stream)
-    checkpoint._same_samples(tmp_path, {}, stream)  # one from before there was a digest
+    training_state._same_samples(tmp_path, {"samples": sample_set.digest([])}, stream)
+    training_state._same_samples(tmp_path, {}, stream)  # one from before there was a digest
     with pytest.raises(RunError, match=r"other-samples.*others of them are held out"):
-        checkpoint._same_samples(tmp_path, {"samples": "0" * 64}, stream)
+        training_state._same_samples(tmp_path, {"samples": "0" * 64}, stream)

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document, load
 from ftc.compiler.cli import main
-from ftc.compiler.keys import Affects
-from ftc.compiler.language import METHODS, affects, field_at, tables
-from ftc.compiler.sides import of_compiled, of_run
+from ftc.compiler.diff.sides import of_compiled, of_run
+from ftc.compiler.spec.describe import METHODS, affects, field_at, tables
+from ftc.compiler.spec.keys import Affects
 
 from . import tiny
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftc.runtime import convert, portable, quantized, rebuilt
 from ftc.runtime.errors import RunError
-from ftc.runtime.on_disk import Weights
+from ftc.runtime.export import convert, portable
+from ftc.runtime.model import quantized, rebuilt
+from ftc.runtime.model.on_disk import Weights
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoConfig,
@@ -235,8 +236,8 @@ MEMORY = """
 import ctypes, gc, re, sys
 from pathlib import Path
 import torch
-from ftc.runtime import rebuilt
-from ftc.runtime.on_disk import Weights
+from ftc.runtime.model import rebuilt
+from ftc.runtime.model.on_disk import Weights
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 

@@ -257,7 +257,8 @@ def test_an_end_token_without_embedding_is_told_as_such(
 
 def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model, monkeypatch, capsys):
     """One that the compiler can't see: a model of the Hub. A conversation goes on without that turn."""
-    from ftc.runtime import chat, samples
+    from ftc.runtime.serve import chat
+    from ftc.runtime.train import samples
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model_with_another_token(tmp_path / "mine", tiny_model)
@@ -296,7 +297,7 @@ def tiny_sample(number: int):
 
 def test_the_largest_seed_is_one():
     import torch
-    from ftc.runtime import distributed
+    from ftc.runtime.process import distributed
 
     for step in (0, 10**9):
         distributed.seed(2**31 - 1, step, rank=4095)

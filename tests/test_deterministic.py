@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftc.compiler.write import LOCK
+from ftc.compiler.run_dir.write import LOCK
 
 from .specs import ROOT, SPECS, render, toml
 

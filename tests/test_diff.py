@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document, load
 from ftc.compiler.cli import main
-from ftc.compiler.diff import Change, Difference, diff
-from ftc.compiler.sides import Side, of_compiled
+from ftc.compiler.diff.changes import Change, Difference, diff
+from ftc.compiler.diff.sides import Side, of_compiled
 
 DIFFS = Path(__file__).parent / "diff"
 AT_LEAST = 30  # cases: discovery that finds none would pass all of them

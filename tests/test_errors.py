@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from ftc.compiler.cli import main
-from ftc.compiler.language import tables
-from ftc.compiler.vocabulary import RENAMED
+from ftc.compiler.spec.describe import tables
+from ftc.compiler.spec.other_tools import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"

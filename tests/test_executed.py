@@ -362,10 +362,10 @@ def test_a_vendored_run_needs_no_ftc(compiled, tmp_path):
     bare = {"PATH": f"{tmp_path / 'bare/bin'}{os.pathsep}{os.environ['PATH']}"}
     missing = subprocess.run([python, "-c", "import ftc.runtime"], cwd=tmp_path, check=False)
     assert missing.returncode != 0
-    with (run.folder / "ftc/runtime/metrics.py").open("a") as file:
+    with (run.folder / "ftc/runtime/train/metrics.py").open("a") as file:
         file.write("# mine\n")
     done = run.launch(**bare)
-    assert "Edited since it was generated: ftc/runtime/metrics.py." in done.stdout
+    assert "Edited since it was generated: ftc/runtime/train/metrics.py." in done.stdout
     assert len(run.losses()) == 2
     assert "largest difference" in run.bash("convert.sh", **bare).stdout
 

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ftc.compiler.architectures import ADAPTED_EXPERTS, EXPERT_LAYERS, UNADAPTED
-from ftc.runtime import adapters, guards
+from ftc.compiler.catalog.architectures import ADAPTED_EXPERTS, EXPERT_LAYERS, UNADAPTED
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import adapters
+from ftc.runtime.train import guards
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from .architectures import make
@@ -212,7 +213,7 @@ def test_an_adapter_without_a_gradient_stops_the_run():
 
 
 def test_peft_says_nothing_untrue():
-    from ftc.runtime import distributed
+    from ftc.runtime.process import distributed
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from ftc.compiler.cli import main
-from ftc.compiler.installing import install
+from ftc.compiler.cli.installing import install
 from ftc.runtime.formats import FORMATS
 from ftc.runtime.rows import Dropped
 from ftc.runtime.tools.export_data import standard

@@ -5,8 +5,8 @@ import json
 import shutil
 
 import pytest
-from ftc.runtime import failed, guards
 from ftc.runtime.errors import RunError
+from ftc.runtime.train import failed, guards
 
 from .test_resume import flip
 

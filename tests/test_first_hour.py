@@ -10,12 +10,12 @@ from pathlib import Path
 import ftc as library
 import pytest
 from ftc.compiler import compile_document
-from ftc.compiler.duration import duration
-from ftc.compiler.installing import install
-from ftc.compiler.load import parse
-from ftc.compiler.near_templates import FAMILIES, near_template
-from ftc.compiler.overrides import override
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
+from ftc.compiler.cli.installing import install
+from ftc.compiler.document.load import parse
+from ftc.compiler.facts.near_templates import FAMILIES, near_template
+from ftc.compiler.pipeline.set_values import override
+from ftc.compiler.plan.duration import duration
 
 from .specs import BASE, ftc, merged, toml
 
@@ -216,7 +216,7 @@ def test_a_compilation_is_shown_in_three_lines(rows: Path) -> None:
 
 
 def test_ctrl_c_at_the_prompt_of_chat_ends_it(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from ftc.runtime import chat
+    from ftc.runtime.serve import chat
 
     def interrupted(_prompt: str) -> str:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ftc.compiler.formats import misfit
+from ftc.compiler.rows.formats import misfit
 from ftc.runtime.formats import FORMATS, conversations, instructions
 from ftc.runtime.rows import Content, Conversation, Dropped, Preference, Tokens
 from hypothesis import given, settings

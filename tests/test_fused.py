@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from ftc.compiler.fusing import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
-from ftc.runtime import attention, fused
-from ftc.runtime.fused import rotary
+from ftc.compiler.plan.fused import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
+from ftc.runtime.model import attention, fused
+from ftc.runtime.model.fused import rotary
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
 from torch.nn.functional import cross_entropy

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from ftc.runtime import gguf_tokenizer, models
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import download, gguf_tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from . import gguf_files
@@ -46,7 +46,7 @@ def make(model_type: str, **more: Any) -> Any:
 
 def converted(path: Path, model: Any, architecture: str, keys: Any = None, **more: Any) -> Path:
     gguf_files.write(path / "a.gguf", model, architecture, keys, vocabulary=VOCABULARY, **more)
-    models.unpack(path / "a.gguf", path / "made")
+    download.unpack(path / "a.gguf", path / "made")
     return path / "made"
 
 
@@ -347,4 +347,4 @@ def test_the_quick_path_gives_the_same_ids():
 def test_a_file_that_is_not_gguf(tmp_path, content):
     (tmp_path / "a.gguf").write_bytes(content)
     with pytest.raises(RunError, match=r"a\.gguf: error\[no-model\]"):
-        models.unpack(tmp_path / "a.gguf", tmp_path / "made")
+        download.unpack(tmp_path / "a.gguf", tmp_path / "made")

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import CompileError, compile_document, compile_file, load, write
 from ftc.compiler.cli import main
-from ftc.compiler.diagnostics import Diagnostic
-from ftc.compiler.load import Document
-from ftc.compiler.render import Files
-from ftc.compiler.write import LOCK
+from ftc.compiler.diagnostics.diagnostic import Diagnostic
+from ftc.compiler.document.load import Document
+from ftc.compiler.emit.render import Files
+from ftc.compiler.run_dir.write import LOCK
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

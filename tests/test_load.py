@@ -1,4 +1,4 @@
-"""`ftc.compiler.load`: files that are read, and files that cannot be."""
+"""`ftc.compiler.document.load`: files that are read, and files that cannot be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ftc.compiler.load import MAX_BYTES, SpecSyntaxError, load
-from ftc.compiler.positions import Span
+from ftc.compiler.document.load import MAX_BYTES, SpecSyntaxError, load
+from ftc.compiler.document.scanner import Span
 
 from .specs import told
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from ftc.runtime import evaluate, loaded
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import loaded
+from ftc.runtime.train import evaluate
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 

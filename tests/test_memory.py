@@ -2,9 +2,9 @@
 
 import pytest
 from ftc.compiler import Compiled, compile_document
-from ftc.compiler.load import parse
-from ftc.compiler.memory import GIB, load_of
-from ftc.compiler.presets import find_model
+from ftc.compiler.catalog.presets import find_model
+from ftc.compiler.document.load import parse
+from ftc.compiler.estimate.memory import GIB, load_of
 
 from .specs import BASE, merged, toml
 

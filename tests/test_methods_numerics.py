@@ -10,8 +10,8 @@ import re
 
 import pytest
 import torch
-from ftc.compiler.architectures import INSTEAD
-from ftc.runtime import launch
+from ftc.compiler.catalog.architectures import INSTEAD
+from ftc.runtime.train import launch
 
 from .architectures import make
 from .emitted import begin
@@ -186,8 +186,8 @@ def test_what_a_library_refuses_is_told_without_a_traceback(compiled, monkeypatc
 @pytest.mark.parametrize("wrong", [0.3, float("nan"), float("inf")])
 def test_logits_that_differ_anywhere_are_no_export(row, wrong):
     import torch
-    from ftc.runtime.convert import compare
     from ftc.runtime.errors import RunError
+    from ftc.runtime.export.convert import compare
 
     ours, theirs = ([torch.ones(2, 3), torch.ones(4, 3)] for _ in range(2))
     theirs[row][1, 2] += 0.1

@@ -1,4 +1,4 @@
-"""`ftc.compiler.mistakes`: what is said of a spec that is no TOML."""
+"""`ftc.compiler.document.syntax_errors`: what is said of a spec that is no TOML."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 import tomllib
 
 import pytest
-from ftc.compiler.load import SpecSyntaxError, parse
-from ftc.compiler.positions import Span
+from ftc.compiler.document.load import SpecSyntaxError, parse
+from ftc.compiler.document.scanner import Span
 
 from .specs import told
 

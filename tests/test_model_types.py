@@ -1,8 +1,8 @@
 """What the compiler knows of transformers' classes is what the installed version has."""
 
 import pytest
-from ftc.compiler import architectures, hub_ids
-from ftc.compiler.model_types import CAUSAL, OTHERS, WITH_MEDIA
+from ftc.compiler.catalog import architectures, hub_ids
+from ftc.compiler.catalog.model_types import CAUSAL, OTHERS, WITH_MEDIA
 
 from . import model_types
 

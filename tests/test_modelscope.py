@@ -5,10 +5,10 @@ import sys
 
 import pytest
 from ftc.compiler import compile_file
-from ftc.compiler.presets import find_model
-from ftc.compiler.requirements import pins
-from ftc.runtime import models
+from ftc.compiler.catalog.presets import find_model
+from ftc.compiler.emit.requirements import pins
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import download
 
 from .specs import BASE, furnish, merged, render
 
@@ -68,11 +68,11 @@ def test_a_base_of_modelscope_is_trained_converted_and_asked(compiled, asked, ti
 
 
 def test_what_modelscope_lacks_is_told_in_one_sentence(asked, capsys):
-    assert models.from_modelscope("acme/tiny")
+    assert download.from_modelscope("acme/tiny")
     with pytest.raises(
         RunError, match="no model acme/tiny at gone for us: 404: no such revision of"
     ):
-        models.from_modelscope("acme/tiny", "gone")
+        download.from_modelscope("acme/tiny", "gone")
     assert capsys.readouterr().out == ""  # convert.sh takes what is printed there for the folder
 
 

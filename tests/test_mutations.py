@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftc.compiler import templates
+from ftc.compiler.emit import templates
 from jinja2 import nodes
 
 from .changes import CHANGES, put

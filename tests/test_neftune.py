@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from ftc.runtime import neftune
+from ftc.runtime.model import neftune
 
 ALPHA = 5.0
 LENGTHS = [3, 9, 4]  # of the samples of one row

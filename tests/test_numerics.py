@@ -6,9 +6,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import attention, data
+from ftc.runtime import data
 from ftc.runtime.data import packing, tokens
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import attention
 from ftc.runtime.rows import Conversation
 
 from . import tiny

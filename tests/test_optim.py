@@ -64,7 +64,7 @@ def test_an_optimizer_in_two_processes(compiled, optimizer, stage):
 
 @pytest.mark.parametrize("shape", [(64, 128), (128, 64), (64, 64)])
 def test_muon_is_torchs_muon_at_adamws_scale(shape):
-    from ftc.runtime import optimizers
+    from ftc.runtime.train import optimizers
 
     torch.manual_seed(0)
     model = torch.nn.ModuleDict({"layer": torch.nn.Linear(*shape)})

@@ -9,9 +9,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from ftc.runtime import data, distributed, evaluate
+from ftc.runtime import data
 from ftc.runtime.data import tokens
+from ftc.runtime.process import distributed
 from ftc.runtime.rows import Conversation
+from ftc.runtime.train import evaluate
 
 from . import tiny
 from .conftest import ROOT

@@ -1,7 +1,7 @@
 """What a chat template has no place for is refused or told, however it leaves it out."""
 
 import pytest
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data import places, tokens
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation

@@ -1,4 +1,4 @@
-"""`ftc.compiler.load` and `positions`: where things in a spec are written."""
+"""`ftc.compiler.document.load` and `positions`: where things in a spec are written."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import tomllib
 from typing import Any
 
 import pytest
-from ftc.compiler.load import Document, SpecSyntaxError, parse
-from ftc.compiler.positions import START, Scanner, Span
+from ftc.compiler.document.load import Document, SpecSyntaxError, parse
+from ftc.compiler.document.scanner import START, Scanner, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from ftc.compiler.accelerators import find_accelerator, same_model
-from ftc.compiler.presets import chat_templates, find_model, model_families, model_presets
+from ftc.compiler.catalog.accelerators import find_accelerator, same_model
+from ftc.compiler.catalog.presets import chat_templates, find_model, model_families, model_presets
 
 from .specs import BASE, GPU, merged, render
 

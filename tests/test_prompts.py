@@ -1,7 +1,7 @@
 """The ids of a prompt, as a server sends it, begin those of training, whatever an answer begins with."""
 
 import pytest
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data import tokens, words
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation

@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ftc.compiler.presets import find_model
-from ftc.runtime import exported
+from ftc.compiler.catalog.presets import find_model
 from ftc.runtime.data.tokens import chat_samples
+from ftc.runtime.export import served_tokenizer
 from ftc.runtime.rows import Conversation
 
 from .conftest import ROOT, Run, environ
@@ -104,7 +104,7 @@ def test_two_processes(tmp_path, smollm2):
     assert "trained and re-loaded" in two.bash("convert.sh").stdout
 
 
-CHATS = [golden.messages for golden in exported.GOLDEN if not golden.tools] + GOLDEN[:3]
+CHATS = [golden.messages for golden in served_tokenizer.GOLDEN if not golden.tools] + GOLDEN[:3]
 
 
 @pytest.mark.parametrize("conversation", CHATS)

@@ -7,8 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from ftc.compiler.codes import COMPILER, MEANINGS, RUN
-from ftc.compiler.language import tables
+from ftc.compiler.diagnostics.codes import COMPILER, MEANINGS, RUN
+from ftc.compiler.spec.describe import tables
 
 from docs.reference import own_template
 from docs.reference_codes import run_messages
@@ -27,13 +27,15 @@ def test_the_pages_are_fresh():
 
 
 def test_every_code_says_what_it_means_and_no_other_does():
-    assert set(MEANINGS) == codes_in_source(), "give a new code its sentence in compiler/codes.py"
+    assert set(MEANINGS) == codes_in_source(), (
+        "give a new code its sentence in compiler/diagnostics/codes.py"
+    )
     assert sum(map(len, COMPILER.values())) == len(MEANINGS), "a code stands in two groups"
 
 
 def test_every_code_of_the_runtime_says_what_it_means_and_no_other_does():
     said = {code for code, _ in run_messages()}
-    assert set(RUN) == said, "give a new code its sentence in compiler/codes.py"
+    assert set(RUN) == said, "give a new code its sentence in compiler/diagnostics/codes.py"
     assert "drift" in said and all(re.fullmatch(r"[a-z]+(-[a-z{}]+)*", code) for code in said)
 
 

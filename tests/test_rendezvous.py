@@ -9,7 +9,7 @@ import time
 
 import pytest
 from ftc.runtime.errors import RunError
-from ftc.runtime.rendezvous import whereabouts
+from ftc.runtime.process.rendezvous import whereabouts
 
 from .conftest import environ
 

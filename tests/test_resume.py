@@ -78,14 +78,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(trained):
 @pytest.mark.parametrize("harm", [flip, cut, remove, emptied, no_table])
 def test_every_damage_is_seen(tmp_path, monkeypatch, harm, name):
     """The digests cover each file, digests.json itself by being JSON with a digest that fits."""
-    from ftc.runtime import checkpoint, stored
+    from ftc.runtime.checkpoint import stored, training_state
 
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "checkpoints/step-000001"
     folder.mkdir(parents=True)
     files = {"state.json": b"{}" * 9, "optimizer-00000-000.safetensors": bytes(range(99))}
-    digests = {file: checkpoint._write(folder / file, content) for file, content in files.items()}
-    checkpoint._write(folder / "digests.json", json.dumps(digests).encode())
+    digests = {
+        file: training_state._write(folder / file, content) for file, content in files.items()
+    }
+    training_state._write(folder / "digests.json", json.dumps(digests).encode())
     assert stored.newest() is not None
     harm(folder / name)
     for odd in ("step-²", "step-١٢", "step-", "step-1x"):  # isdigit() takes some of these
@@ -228,7 +230,7 @@ def test_another_base_of_the_same_size_is_found_out(compiled, tmp_path, tiny_mod
 
 def test_a_run_may_be_moved(tmp_path, monkeypatch):
     """Data and base are told by their content; what is not there is not called changed."""
-    from ftc.runtime import lock
+    from ftc.runtime.process import lock
 
     def put(folder, base, file, digest):
         facts = {

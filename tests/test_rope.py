@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from ftc.runtime import rope
 from ftc.runtime.errors import RunError
+from ftc.runtime.model import rope
 
 SCALINGS = {
     "linear": {"rope_type": "linear", "factor": 4.0},

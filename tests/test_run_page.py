@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from ftc.compiler.charts import chart, label, smoothed, span, thinned, ticks
-from ftc.compiler.installing import install
+from ftc.compiler.cli.installing import install
+from ftc.compiler.report.charts import chart, label, smoothed, span, thinned, ticks
 
 from .specs import BASE, ftc, merged, toml
 
@@ -244,6 +244,6 @@ def test_a_long_curve_keeps_its_extremes() -> None:
 
 
 def curve(points):
-    from ftc.compiler.charts import Curve
+    from ftc.compiler.report.charts import Curve
 
     return Curve("loss", points, 0, smooth=True)

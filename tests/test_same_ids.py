@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
-from ftc.compiler.presets import chat_templates
-from ftc.runtime import chat, exported
+from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.errors import RunError
+from ftc.runtime.export import served_tokenizer
 from ftc.runtime.rows import Conversation
+from ftc.runtime.serve import chat
 from ftc.runtime.serve.__main__ import load
 from ftc.runtime.serve.app import build
 from tokenizers import processors
@@ -42,7 +43,7 @@ def both(request, tiny_model, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     model.resize_token_embeddings(len(trained))
     model.config.max_position_embeddings = 4096
-    exported.prepare(trained)
+    served_tokenizer.prepare(trained)
     model.save_pretrained(tmp_path)
     trained.save_pretrained(tmp_path)
     return kept, tmp_path
@@ -50,7 +51,7 @@ def both(request, tiny_model, tmp_path):
 
 def prompts(tokenizer):
     """(messages, tools, ids) of what comes before each golden conversation's last answer."""
-    for golden in exported.GOLDEN:
+    for golden in served_tokenizer.GOLDEN:
         if golden.tools and "tool_calls" not in tokenizer.chat_template:
             continue
         (sample,) = chat_samples(tokenizer, [golden], ["row"], "last_assistant")
@@ -114,7 +115,7 @@ def test_all_see_the_same_ids(both, monkeypatch):
 
 def test_the_export_is_proven(both):
     trained, folder = both
-    number = exported.prove(trained, folder, trust_remote_code=False)
+    number = served_tokenizer.prove(trained, folder, trust_remote_code=False)
     assert number == (5 if "tool_calls" in trained.chat_template else 4)
 
 
@@ -122,7 +123,7 @@ def test_another_template_in_the_export_is_found(both):
     trained, folder = both
     (folder / "chat_template.jinja").write_text(trained.chat_template + "{{ 'more' }}")
     with pytest.raises(RunError, match="other-tokens"):
-        exported.prove(trained, folder, trust_remote_code=False)
+        served_tokenizer.prove(trained, folder, trust_remote_code=False)
 
 
 def test_a_tokenizers_own_bos_would_be_found(tiny_model, tmp_path):
@@ -130,7 +131,7 @@ def test_a_tokenizers_own_bos_would_be_found(tiny_model, tmp_path):
     tokenizer = tokenizer_of(tiny_model, "chatml", adds_bos=True)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(RunError, match=r"other-tokens.*lmdeploy"):
-        exported.prove(tokenizer, tmp_path, trust_remote_code=False)
+        served_tokenizer.prove(tokenizer, tmp_path, trust_remote_code=False)
 
 
 def test_generation_stops_where_an_answer_ends(tiny_model):
@@ -138,7 +139,9 @@ def test_generation_stops_where_an_answer_ends(tiny_model):
 
     tokenizer = tokenizer_of(tiny_model, "llama3.1", adds_bos=False)
     config = AutoModelForCausalLM.from_pretrained(tiny_model).generation_config
-    stops = exported.stops(tokenizer, config)
+    stops = served_tokenizer.stops(tokenizer, config)
     assert stops == [tokenizer.convert_tokens_to_ids("<|eot_id|>"), 2]
-    (sample,) = chat_samples(tokenizer, [Conversation(exported.PLAIN)], ["row"], "assistant")
+    (sample,) = chat_samples(
+        tokenizer, [Conversation(served_tokenizer.PLAIN)], ["row"], "assistant"
+    )
     assert sample.ids[sample.loss][-1] == stops[0]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from ftc.compiler.cli import main
-from ftc.compiler.language import extra, field_at, tables
-from ftc.compiler.schema import DRAFT, schema
-from ftc.compiler.spec import Spec
+from ftc.compiler.spec.describe import extra, field_at, tables
+from ftc.compiler.spec.json_schema import DRAFT, schema
+from ftc.compiler.spec.spec import Spec
 from jsonschema import Draft7Validator
 from pydantic import ValidationError
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
-from ftc.compiler.secrets import FORMS, SECRET, mask
+from ftc.compiler.diagnostics.secrets import FORMS, SECRET, mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 import torch
-from ftc.compiler.rules_parallel import heads_can_be_shared
-from ftc.runtime import distributed
+from ftc.compiler.rules.parallel import heads_can_be_shared
+from ftc.runtime.process import distributed
 from transformers import modeling_flash_attention_utils
 
 from .emitted import begin
@@ -95,7 +95,9 @@ def test_a_model_that_mixes_tokens_elsewhere_is_found_out(compiled):
 @pytest.mark.slow
 def test_heads_that_can_not_be_shared_are_told(compiled, monkeypatch):
     """Of a model whose heads the compiler knows it refuses this itself; of others, launch.sh does."""
-    module = importlib.import_module("ftc.compiler.validate")  # a function of the package hides it
+    module = importlib.import_module(
+        "ftc.compiler.check.validate"
+    )  # a function of the package hides it
     rules = [rule for rule in module.RULES if rule is not heads_can_be_shared]
     monkeypatch.setattr(module, "RULES", rules)
     keys = {"hardware.devices_per_node": "3", "parallel.sequence_parallel_size": "3"}

@@ -20,7 +20,7 @@ import openai
 import pytest
 import torch
 import uvicorn
-from ftc.compiler.presets import chat_templates
+from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.rows import Conversation
 from ftc.runtime.serve import calls, gate

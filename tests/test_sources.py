@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from ftc.compiler import compile_file, load
-from ftc.compiler.formats import FORMATS, told
-from ftc.compiler.parquet import footer
-from ftc.compiler.sides import of_compiled, of_run
-from ftc.compiler.write import write
-from ftc.runtime import lock
+from ftc.compiler.diff.sides import of_compiled, of_run
+from ftc.compiler.rows.formats import FORMATS, told
+from ftc.compiler.rows.parquet import footer
+from ftc.compiler.run_dir.write import write
 from ftc.runtime.data.reading import Source
 from ftc.runtime.errors import RunError
 from ftc.runtime.formats import function
+from ftc.runtime.process import lock
 from ftc.runtime.rows import Conversation, Dropped
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +94,7 @@ def test_auto_is_written_down_with_what_told_it(tmp_path):
 
 
 def test_a_large_file_is_told_by_its_first_row(tmp_path, monkeypatch):
-    monkeypatch.setattr("ftc.compiler.data_files.COPY_LIMIT", 100)
+    monkeypatch.setattr("ftc.compiler.facts.data.COPY_LIMIT", 100)
     row = {"instruction": "a" * 50, "output": "b"}
     (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (tmp_path / "rows.json").write_text(json.dumps([row, row]))
@@ -308,9 +308,9 @@ def test_a_pattern_is_its_files_in_the_order_of_their_names(tmp_path, monkeypatc
 
 
 def test_large_files_of_a_pattern_are_referred_to(tmp_path, monkeypatch):
-    from ftc.compiler import data_files
+    from ftc.compiler.facts import data
 
-    monkeypatch.setattr(data_files, "COPY_LIMIT", 20)
+    monkeypatch.setattr(data, "COPY_LIMIT", 20)
     (tmp_path / "specs").mkdir()
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows/a.jsonl").write_text('{"text": "short"}\n')

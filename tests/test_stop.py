@@ -53,7 +53,7 @@ from pathlib import Path
 Path("importing").touch()
 time.sleep(2)
 
-from ftc.runtime import launch
+from ftc.runtime.train import launch
 
 
 def main(options):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ftc.compiler import quote, templates
-from ftc.compiler.templates import environment
+from ftc.compiler.emit import quote, templates
+from ftc.compiler.emit.templates import environment
 from jinja2 import UndefinedError, nodes
 
 from .specs import SPECS, TEMPLATES, render, written
@@ -91,7 +91,7 @@ def test_jinja_itself_renders_the_same(folder: Path, monkeypatch: pytest.MonkeyP
         return environment().from_string(text).render(variables)
 
     ours = [render(data, folder) for data in SPECS.values()]
-    monkeypatch.setattr(sys.modules["ftc.compiler.render"], "fill", jinja)
+    monkeypatch.setattr(sys.modules["ftc.compiler.emit.render"], "fill", jinja)
     assert [render(data, folder) for data in SPECS.values()] == ours
 
 

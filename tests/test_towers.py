@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 import torch
-from ftc.compiler.architectures import OF_MEDIA, TOWERS, UNADAPTED
-from ftc.compiler.model_types import CAUSAL, WHOLE
-from ftc.runtime import data, towers
+from ftc.compiler.catalog.architectures import OF_MEDIA, TOWERS, UNADAPTED
+from ftc.compiler.catalog.model_types import CAUSAL, WHOLE
+from ftc.runtime import data
+from ftc.runtime.model import towers
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     CONFIG_MAPPING,

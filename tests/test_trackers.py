@@ -146,7 +146,7 @@ def log(tmp_path, monkeypatch):
 
 def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
     """Whatever is raised, wherever: the others go on, and so does the run."""
-    from ftc.runtime import trackers
+    from ftc.runtime.train import trackers
 
     got: list[object] = []
     failing = {
@@ -189,9 +189,9 @@ def test_a_failure_is_said_once(log, monkeypatch, capsys) -> None:
 def test_extras_and_pins_name_the_same_packages() -> None:
     import tomllib
 
-    from ftc.compiler import requirements
-    from ftc.compiler.spec_use import Tracking
-    from ftc.runtime import trackers
+    from ftc.compiler.emit import requirements
+    from ftc.compiler.spec.deploy import Tracking
+    from ftc.runtime.train import trackers
 
     extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))
     for name in trackers.MAKERS:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from ftc.compiler import compile_document
-from ftc.compiler.diff import Difference, diff
-from ftc.compiler.language import models_in
-from ftc.compiler.load import Document, parse
-from ftc.compiler.plan_names import key_of
-from ftc.compiler.sides import Side, of_compiled
-from ftc.compiler.spec import Spec
-from ftc.compiler.write import LOCK
-from ftc.runtime import lock
+from ftc.compiler.diff.changes import Difference, diff
+from ftc.compiler.diff.sides import Side, of_compiled
+from ftc.compiler.document.load import Document, parse
+from ftc.compiler.plan.names import key_of
+from ftc.compiler.run_dir.write import LOCK
+from ftc.compiler.spec.describe import models_in
+from ftc.compiler.spec.spec import Spec
+from ftc.runtime.process import lock
 
 from .changes import CHANGES, FULL8, HUB_ROWS, LONG, QLORA, put
 from .specs import BASE, ROOT, merged, toml

@@ -13,7 +13,7 @@ from .specs import lock_text
 
 
 def test_a_run_stagnates_when_no_lower_loss_came() -> None:
-    from ftc.runtime.validation import stagnates
+    from ftc.runtime.checkpoint.validation import stagnates
 
     def after(*losses: float) -> bool:
         return stagnates(list(enumerate(losses)), 2)
@@ -25,7 +25,7 @@ def test_a_run_stagnates_when_no_lower_loss_came() -> None:
 
 def test_the_best_checkpoint_has_the_lowest_loss_of_its_own(tmp_path) -> None:
     """One between two evaluations has none, nor has a damaged one; the earlier of two equals is the best."""
-    from ftc.runtime.validation import best
+    from ftc.runtime.checkpoint.validation import best
 
     states = {1: [[1, 3.0]], 2: [[1, 3.0]], 3: [[1, 3.0], [3, 2.0]], 4: [[3, 2.0], [4, 2.0]]}
     paths = [tmp_path / f"step-{step:06d}" for step in (1, 2, 3, 4, 5)]
@@ -40,7 +40,7 @@ def test_the_best_checkpoint_has_the_lowest_loss_of_its_own(tmp_path) -> None:
 
 
 def test_losses_on_other_validation_data_are_no_match(tmp_path) -> None:
-    from ftc.runtime.validation import best
+    from ftc.runtime.checkpoint.validation import best
 
     paths = []
     for step, loss, digest in ((1, 1.0, "a"), (2, 3.0, "b"), (3, 2.5, "b")):
@@ -70,7 +70,7 @@ def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
     """Forward and backward, counted by torch operation by operation; causal attention as the whole square."""
     import torch
     from ftc.runtime.data import Step
-    from ftc.runtime.flops import counter
+    from ftc.runtime.train.flops import counter
     from peft import LoraConfig, get_peft_model
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoModelForCausalLM
@@ -91,7 +91,7 @@ def test_flops_are_those_that_torch_counts(tiny_model, adapter) -> None:
 def test_flops_of_layers_with_other_heads() -> None:
     """Gemma 4 tells the heads of each layer, and refuses to tell them of all."""
     from ftc.runtime.data import Step
-    from ftc.runtime.flops import counter
+    from ftc.runtime.train.flops import counter
 
     from .architectures import make
 
@@ -103,7 +103,7 @@ def test_flops_of_layers_with_other_heads() -> None:
 def test_flops_of_experts_and_of_packed_weights() -> None:
     """Experts that a token is not sent to don't count; 4-bit weights count as what they stand for."""
     import torch
-    from ftc.runtime.flops import _cost
+    from ftc.runtime.train.flops import _cost
 
     experts = torch.nn.Parameter(torch.empty(8, 5, 3))
     config = SimpleNamespace(num_experts_per_tok=2)
@@ -116,9 +116,9 @@ def test_flops_of_experts_and_of_packed_weights() -> None:
 
 def test_mfu_is_what_was_done_of_what_could_be(tmp_path, monkeypatch) -> None:
     import torch
-    from ftc.runtime import metrics
-    from ftc.runtime.clock import SPENT, apart
     from ftc.runtime.data import Step
+    from ftc.runtime.process.clock import SPENT, apart
+    from ftc.runtime.train import metrics
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
@@ -141,9 +141,9 @@ def test_mfu_is_what_was_done_of_what_could_be(tmp_path, monkeypatch) -> None:
 def test_the_time_left_is_told_by_the_steps_that_were_taken(tmp_path, monkeypatch, capsys) -> None:
     """Also where a start goes on between two records."""
     import torch
-    from ftc.runtime import metrics
-    from ftc.runtime.clock import SPENT
     from ftc.runtime.data import Step
+    from ftc.runtime.process.clock import SPENT
+    from ftc.runtime.train import metrics
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
@@ -163,8 +163,9 @@ def guard(tmp_path, monkeypatch):
     """A guard of a run with samples of 4 tokens, and the records that it writes."""
     import numpy as np
     import torch
-    from ftc.runtime import data, guards
+    from ftc.runtime import data
     from ftc.runtime.data.tokens import Sample
+    from ftc.runtime.train import guards
 
     monkeypatch.chdir(tmp_path)
     made = [Sample(np.arange(4), np.ones(4, bool), f"a.jsonl:{n}") for n in range(3)]
@@ -179,7 +180,7 @@ def guard(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("after", "kept"), [(0, []), (4, [0, 2, 4])])
 def test_what_a_killed_start_wrote_is_written_once(after, kept, tmp_path, monkeypatch) -> None:
     """The samples before the first step go, too, where nothing was saved: they come again."""
-    from ftc.runtime import metrics
+    from ftc.runtime.train import metrics
 
     monkeypatch.chdir(tmp_path)
     metrics.FILE.parent.mkdir()
@@ -206,7 +207,7 @@ def test_a_loss_that_stays_high_is_not_told_for_ever(guard) -> None:
 
 def test_an_evaluation_is_no_step_that_hangs(guard, monkeypatch) -> None:
     """However long it takes; and as long as it moves, it does not hang."""
-    from ftc.runtime import clock
+    from ftc.runtime.process import clock
 
     watching, _ = guard
     now = [100.0]
@@ -230,7 +231,7 @@ def test_an_evaluation_is_no_step_that_hangs(guard, monkeypatch) -> None:
 
 def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> None:
     """Of a device that isn't there at all, as it happens."""
-    from ftc.runtime import guards
+    from ftc.runtime.train import guards
 
     plan = {
         "batch.micro_batch_size": 2,
@@ -253,7 +254,7 @@ def test_a_full_memory_is_told_without_asking_for_more(guard, monkeypatch) -> No
     ],
 )
 def test_only_torch_loses_a_peer(error, code, monkeypatch, tmp_path) -> None:
-    from ftc.runtime import launch
+    from ftc.runtime.train import launch
 
     monkeypatch.chdir(tmp_path)
 

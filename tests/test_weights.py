@@ -5,7 +5,7 @@ import random
 import shutil
 
 import pytest
-from ftc.compiler.weights import fault
+from ftc.compiler.facts.weights import fault
 from safetensors import SafetensorError, safe_open
 
 

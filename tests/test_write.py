@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_file, write
 from ftc.compiler.cli import main
-from ftc.compiler.write import LOCK, PENDING
+from ftc.compiler.run_dir.write import LOCK, PENDING
 
 from .specs import BASE, HELD_OUT, ftc, merged, snapshot, toml
 
@@ -295,7 +295,7 @@ def test_a_first_write_that_is_killed_leaves_nothing(
 def test_nothing_is_written_unless_it_verifies(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rendering = sys.modules["ftc.compiler.render"]  # the package has a function of that name
+    rendering = sys.modules["ftc.compiler.emit.render"]  # the package has a function of that name
     monkeypatch.setattr(rendering, "tidy", lambda text: text + "def\n")
     result = ftc("compile", spec, "-o", tmp_path / "out", exit_code=2)
     assert "error[internal]: the generated Python is not valid" in result.stderr
@@ -320,8 +320,8 @@ def test_whatever_a_lock_holds_it_is_an_error_in_words(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the compiler and of the runtime, which each read it."""
-    from ftc.runtime import lock
     from ftc.runtime.errors import RunError
+    from ftc.runtime.process import lock
 
     out = tmp_path / "out"
     ftc("compile", spec, "-o", out)

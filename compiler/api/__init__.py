@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftc.compiler.library import (
+    from ftc.library import (
         Compilation,
         CompileError,
         Diagnostic,
@@ -58,7 +58,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'ftc' has no attribute {name!r}")
-    from ftc.compiler import library
+    from ftc import library
 
     return getattr(library, name)
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .. import distributed
 from ..errors import RunError
+from ..process import distributed
 from . import cache, packing
 from . import ledger as ledgers
 from .ledger import Ledger

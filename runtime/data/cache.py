@@ -22,9 +22,9 @@ import pyarrow as pa
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from .. import models
 from ..errors import RunError
-from ..lock import sha256
+from ..model import download
+from ..process.lock import sha256
 from . import reading
 from .ledger import Ledger
 from .reading import Source
@@ -86,7 +86,7 @@ class Tokens(NamedTuple):
 def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Tokens:
     """The tokens of a source. Tokenizes if they are not there yet, or damaged."""
     before = reading.check_there(source)
-    folder = models.cache() / "tokens" / key(source, tokenizer, settings)
+    folder = download.cache() / "tokens" / key(source, tokenizer, settings)
     with _writable(folder.parent), filelock.FileLock(f"{folder}.lock"):
         found, said = _open(folder, source), "tokens from cache"
         if found is None:

@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from .. import stop
 from ..errors import RunError
 from ..formats import function
+from ..process import stop
 from ..rows import Conversation, Dropped, Preference, Tokens
 from . import reading
 from .files import Raw

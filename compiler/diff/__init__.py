@@ -1,0 +1,1 @@
+"""Two runs compared: what changes, and what that does to a run."""

@@ -1,0 +1,1 @@
+"""The TOML text of a spec with places: loaded, changed, and what is wrong with its syntax."""

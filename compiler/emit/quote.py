@@ -1,0 +1,171 @@
+"""Values as source text of the language that they land in, laid out as its formatter would.
+
+Every value of a spec passes through one of these on its way into a generated file.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from ..diagnostics.tree import is_array, is_table, is_tuple
+from ..plan.plan import SourcePlan, Value, is_value
+
+WIDTH = 100  # columns of the generated Python
+
+
+def bare(value: Any) -> Any:
+    """The value itself; None stays None."""
+    return value.value if is_value(value) else value
+
+
+def py(value: Any) -> str:
+    """A Python literal. Items of a list or dict get a line each; a number is written as ruff would."""
+    value = bare(value)
+    if isinstance(value, str):
+        return _py_text(value)
+    if is_array(value):
+        items = "".join(f"    {py(item)},\n" for item in value)
+        return f"[\n{items}]"
+    if is_table(value):
+        items = "".join(f"    {inline(k)}: {inline(v)},\n" for k, v in value.items())
+        return f"{{\n{items}}}"
+    return inline(value)
+
+
+def inline(value: Any) -> str:
+    """A Python literal on one line."""
+    value = bare(value)
+    if isinstance(value, str):
+        return _py_text(value)
+    if is_array(value):
+        return f"[{', '.join(inline(item) for item in value)}]"
+    if is_tuple(value):
+        return f"({', '.join(inline(item) for item in value)})"
+    if is_table(value):
+        return f"{{{', '.join(f'{inline(k)}: {inline(v)}' for k, v in value.items())}}}"
+    return repr(value)
+
+
+def _py_text(text: str) -> str:
+    """Double quotes, unless that needs more escapes than single ones."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+
+    def escape(character: str) -> str:
+        if character in (quote, "\\"):
+            return "\\" + character
+        return character if character.isprintable() else repr(character)[1:-1]
+
+    return quote + "".join(escape(character) for character in text) + quote
+
+
+def toml(value: Any) -> str:
+    """A value as a spec would have it, on one line; a table is only named."""
+    if isinstance(value, str):
+        escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+        return '"' + "".join(escapes.get(character, character) for character in value) + '"'
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if is_table(value):
+        return "a table"
+    if is_array(value) or is_tuple(value):
+        items = [toml(item) for item in value]
+        return "a list of tables" if "a table" in items else f"[{', '.join(items)}]"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def sh(value: Any) -> str:
+    """One word of a shell command."""
+    return shlex.quote(str(bare(value)))
+
+
+def name(value: Any) -> str:
+    """An identifier that the compiler chose itself, such as a dtype."""
+    text = str(bare(value))
+    if not text.isidentifier():
+        raise ValueError(f"{text!r} is no identifier")
+    return text
+
+
+def comment(value: Any) -> str:
+    """Text in a comment or in prose: one line, nothing that could end it or be run."""
+    text = str(bare(value))
+    kept = (c if c.isprintable() and c not in '`\\"$' else " " for c in text)
+    return " ".join("".join(kept).split()) or "-"
+
+
+def comment_lines(value: Any) -> str:
+    """The same for text of several lines, which stay apart."""
+    return "\n".join(comment(line) for line in str(bare(value)).splitlines())
+
+
+def origin(value: Any) -> str:
+    """Where a value comes from, as a comment; a value that is absent is absent by default."""
+    return comment(str(value.origin)) if is_value(value) else "default"
+
+
+def source(plan: SourcePlan) -> str:
+    """The call that makes a `data.Source`, inside a list."""
+    given = [
+        (key, getattr(plan, key))
+        for key in (
+            "file",
+            "files",
+            "hub",
+            "modelscope",
+            "format",
+            "revision",
+            "subset",
+            "split",
+            "max_samples",
+            "weight",
+        )
+        if getattr(plan, key) is not None
+    ]
+    return call("data.Source", [f"{key}={inline(value)}" for key, value in given], indent=4)
+
+
+def call(function: str, arguments: list[str], indent: int, before: int = 1) -> str:
+    """A call on one line, or with a line an argument where it is too long.
+
+    `before`: how many more characters are on the line, such as a comma.
+    """
+    one_line = f"{function}({', '.join(arguments)})"
+    if indent + len(one_line) + before <= WIDTH:
+        return one_line
+    inside = "".join(f"{' ' * (indent + 4)}{argument},\n" for argument in arguments)
+    return f"{function}(\n{inside}{' ' * indent})"
+
+
+def argument(name: str, value: Value[Any], indent: int) -> str:
+    """A value behind `name=`, in a call that has a line for each argument with its origin."""
+    text = inline(value)
+    taken = indent + len(f"{name}={text},  # {origin(value)}")
+    content: Any = value.value
+    if taken <= WIDTH or not (is_array(content) or is_table(content)):
+        return text
+    if is_table(content):
+        items = [f"{inline(key)}: {inline(item)}" for key, item in content.items()]
+    else:
+        items = [inline(item) for item in content]
+    lines = "".join(f"{' ' * (indent + 4)}{item},\n" for item in items)
+    return f"{text[0]}\n{lines}{' ' * indent}{text[-1]}"
+
+
+def imports(module: str, names: list[str]) -> str:
+    """An import of names, as isort lays it out at its default width of 88 columns."""
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= 88:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")"
+
+
+FILTERS = {
+    "py": py,
+    "sh": sh,
+    "name": name,
+    "comment": comment,
+    "comment_lines": comment_lines,
+    "origin": origin,
+    "source": source,
+}

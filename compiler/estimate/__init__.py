@@ -1,0 +1,1 @@
+"""What a plan costs, computed before it runs: memory, length."""

@@ -1,0 +1,1 @@
+"""What a spec refers to, looked up: model folder, chat template, data."""

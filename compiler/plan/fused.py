@@ -1,0 +1,119 @@
+"""Which parts of a model are swapped for faster equals: see `ftc.runtime.model.fused` and docs/fused.md."""
+
+from __future__ import annotations
+
+from ..catalog.presets import EMBEDDINGS
+from ..facts.gather import Facts
+from ..spec.method import Lora
+from ..spec.spec import Spec
+from .plan import Value
+from .take import derived
+
+# Model types of transformers whose head is a plain linear layer without a bias, `lm_head`, and whose
+# logits are used as they come from it: not scaled (cohere, granite), not capped (gemma2). Each is
+# compared with the plain loss in tests/test_fused.py.
+PLAIN_HEADS = {
+    "deepseek_v3",
+    "gemma",
+    "glm",
+    "glm4",
+    "llama",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+    "starcoder2",
+}
+# Model types whose MLPs are down(silu(gate(x)) * up(x)) in three layers, compared there, too.
+GATED_MLPS = {"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"}
+# Of the plain heads, those whose norms are weight * (x / rms(x)): gemma adds 1 to the weight, starcoder2 takes the mean
+# off. And those whose attention is Llama's. Both are compared there, too.
+NORMS = PLAIN_HEADS - {"gemma", "starcoder2"}
+ATTENTIONS = {"llama", "qwen2"}
+# Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
+LIGER = {
+    "deepseek_v2",
+    "deepseek_v3",
+    "exaone4",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "glm4",
+    "gpt_oss",
+    "granite",
+    "llama",
+    "ministral",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "olmo3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+}
+
+
+def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:
+    """The functions of `runtime/model/fused` that train.py calls, and why it may; `onednn` is one for the others."""
+    if spec.model.fused_kernels == "none":
+        return None
+    kind = facts.architecture.model_type if facts.architecture else ""
+    method = spec.method
+    names: list[str] = []
+    reasons: list[str] = []
+    if kind in PLAIN_HEADS and not _wraps_head(spec):
+        names.append("linear_cross_entropy")
+        reasons.append(f"what the head of a {kind} allows")
+    # ZeRO 3 gathers the weights of a layer when that layer is called, which a fused one never is.
+    if (
+        isinstance(method, Lora)
+        and method.kind == "lora"
+        and not method.use_dora
+        and method.bias == "none"
+        and spec.parallel.zero_stage != 3
+    ):
+        names.append("lora")
+        reasons.append("adapters on whole weights")
+        if kind in GATED_MLPS and not method.dropout and _adapts_mlps(method):
+            names.append("lora_mlp")
+            reasons.append(f"all of a {kind}'s MLP adapted")
+        if spec.hardware.device == "cpu":
+            more = _for_a_cpu(spec, kind)
+            names += more
+            reasons += ["frozen norms on a CPU"] * bool(more)
+    if names and spec.hardware.device == "cpu" and dtype == "float32":
+        names.insert(0, "onednn")
+        reasons.insert(0, "float32 on a CPU")
+    return derived(names, ", ".join(reasons)) if names else None
+
+
+def _for_a_cpu(spec: Spec, kind: str) -> list[str]:
+    """Swaps that save memory and time there; on a GPU fewer and larger kernels are what is fast."""
+    segments = spec.model.attention in ("auto", "segment_sdpa")
+    names = ["rms_norm"] if kind in NORMS else []
+    if kind in ATTENTIONS and segments and spec.parallel.sequence_parallel_size == 1:
+        names.append("attention")
+    return names
+
+
+def _wraps_head(spec: Spec) -> bool:
+    """Whether PEFT puts something of its own in the place of the head (or of a tied embedding)."""
+    method = spec.method
+    if not isinstance(method, Lora):
+        return False
+    listed = method.target_modules if isinstance(method.target_modules, list) else []
+    return any(name.rpartition(".")[2] in EMBEDDINGS for name in [*listed, *method.modules_to_save])
+
+
+def _adapts_mlps(method: Lora) -> bool:
+    """Whether all three layers of the MLPs get an adapter."""
+    three = {"gate_proj", "up_proj", "down_proj"}
+    listed = three <= set(method.target_modules) or method.target_modules == "all-linear"
+    return listed and not three & {name.rpartition(".")[2] for name in method.exclude_modules}

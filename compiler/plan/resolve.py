@@ -1,0 +1,47 @@
+"""Spec + Facts -> Plan: arithmetic and defaults, each value with its origin.
+
+Pure: no I/O, no clock. The tables stand in resolve_model, resolve_data, resolve_train and resolve_use.
+"""
+
+from __future__ import annotations
+
+from ..check.validate import Checked
+from ..facts.chat_clock import fixed
+from . import plan as p
+from .data import data_plan
+from .deploy import chat_plan, deploy_plan, export_plan, samples_plan, tracking_plan
+from .model import method_plan, model_plan
+from .summary import summary
+from .take import Taker, derived
+from .train import batch_plan, hardware_plan, optim_plan, parallel_plan, train_plan
+
+
+def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
+    """Decides every number. `spec_folder`: the way from the run directory to the spec's folder."""
+    spec, facts = checked.spec, checked.facts
+    take = Taker(spec)
+    model = model_plan(spec, facts, take, spec_folder)
+    method = method_plan(spec, facts, take, model.dtype)
+    parallel = parallel_plan(spec, take)
+    plan = p.Plan(
+        name=take("name"),
+        seed=take("seed"),
+        deterministic=take("deterministic"),
+        vendor_runtime=take("vendor_runtime"),
+        summary=derived("", ""),
+        model=model,
+        method=method,
+        data=data_plan(spec, facts, take, spec_folder),
+        batch=batch_plan(spec, take, model.dtype.value, parallel.zero_stage.value),
+        optim=optim_plan(spec, take),
+        train=train_plan(spec, take),
+        hardware=hardware_plan(spec, take, model.dtype.value),
+        parallel=parallel,
+        samples=samples_plan(spec, take),
+        tracking=tracking_plan(spec, take),
+        export=export_plan(take, model.dtype.value, method),
+        chat=chat_plan(spec, take),
+        deploy=deploy_plan(spec, facts, take, model),
+        template=fixed(facts.template or "", spec.model.date),
+    )
+    return plan._replace(summary=derived(summary(plan, facts), "the plan in words"))

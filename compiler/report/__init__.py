@@ -1,0 +1,1 @@
+"""What runs did, read from their logs, as a page or a picture."""

@@ -1,0 +1,1 @@
+"""Data files as far as the compiler looks: formats, columns, counts."""

@@ -1,0 +1,189 @@
+"""Row formats, as far as the compiler knows them: columns, examples, which of them a file is in.
+
+The functions that read rows are the runtime's; `formats.json` beside them is what both know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from ..catalog.presets import resource
+from ..diagnostics.diagnostic import nearest
+from ..diagnostics.tree import is_array, is_table
+from . import messages
+from .messages import kind
+from .unusable import Unusable
+
+Row = dict[str, Any]
+AUTO = "auto"
+
+
+class Format(NamedTuple):
+    """A named format.
+
+    `columns` it needs, `optional` ones it reads, too; `elsewhere`: what others call it; `by_name`:
+    why `auto` never chooses it, "" if it does; `roles`: who may speak, if it holds messages.
+    """
+
+    help: str
+    columns: Sequence[str]
+    example: Row
+    optional: Sequence[str] = ()
+    elsewhere: Sequence[str] = ()
+    by_name: str = ""
+    roles: Sequence[str] = ()
+
+    @property
+    def example_row(self) -> str:
+        return json.dumps(self.example, ensure_ascii=False)
+
+
+def _read() -> dict[str, Format]:
+    text = (resource("runtime") / "formats" / "formats.json").read_text("utf-8")
+    return {name: Format(**entry) for name, entry in json.loads(text).items()}
+
+
+FORMATS = _read()
+ELSEWHERE = {word: name for name, format in FORMATS.items() for word in format.elsewhere}
+
+
+def fitting(columns: Collection[str]) -> list[str]:
+    """The formats that these columns may be in.
+
+    One whose columns are a part of another's is left out: of {system_prompt, question, response},
+    stack_exchange would ignore what openorca reads.
+    """
+    have = set(columns)
+    reads = {
+        name: have.intersection([*format.columns, *format.optional])
+        for name, format in FORMATS.items()
+        if have.issuperset(format.columns)
+    }
+    return [name for name, own in reads.items() if not any(own < other for other in reads.values())]
+
+
+# Of formats that share columns: whether a row is in this one.
+TELLS: dict[str, Callable[[Row], bool]] = {
+    "oasst1": lambda row: str(row["text"]).lstrip().startswith("### Human:"),
+    "pretrain": lambda row: not str(row["text"]).lstrip().startswith("### Human:"),
+    "msagent": lambda row: _is_msagent(row["conversations"]),
+    "sharegpt": lambda row: not _is_msagent(row["conversations"]),
+    "sql": lambda row: "create table" in str(row["context"]).lower(),
+    "colors": lambda row: str(row["color"]).startswith("#"),
+}
+
+
+def _is_msagent(conversations: Any) -> bool:
+    return isinstance(conversations, str) or "<|startofthink|>" in str(conversations)
+
+
+LOOSE = ("msagent", "preference", "openorca")  # a column may be of several kinds, or null
+
+
+def misfit(name: str, row: Row) -> str:
+    """What is wrong with the row's columns, as the format's example has them; "" if nothing is."""
+    format = FORMATS[name]
+    for column in () if name in LOOSE else format.columns:
+        value, like = row[column], format.example[column]
+        if type(value) is not type(like):
+            return f"`{column}` must be {kind(like)}; it is {kind(value)}"
+        if not format.roles:
+            continue
+        name = _as_the_other(name, value)
+        like, roles = next(iter(FORMATS[name].example.values()))[0], FORMATS[name].roles
+        if problem := messages.misfit(column, value, like, roles):
+            return problem
+    return ""
+
+
+def _as_the_other(name: str, items: Sequence[Any]) -> str:
+    """The runtime reads messages of OpenAI's form under sharegpt's name, and the other way round."""
+    first = items[0] if items and is_table(items[0]) else {}
+    if name == "sharegpt" and "role" in first and "from" not in first:
+        return "messages"
+    return "sharegpt" if name == "messages" and "from" in first and "role" not in first else name
+
+
+def guesses(name: str, row: Row) -> list[str]:
+    """A hint at the role that a misfit of this format may mean."""
+    format = FORMATS[name]
+    column = format.columns[0]
+    if not format.roles or not is_array(row[column]):
+        return []
+    near = messages.meant_role(row[column], next(iter(format.example[column][0])), format.roles)
+    return [f'did you mean "{near}"?'] if near else []
+
+
+def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:
+    """The formats that rows with these columns may be in: one, if it can be told.
+
+    `rows`: the first few, none if they are not at hand.
+    """
+    chosen = [name for name in fitting(columns) if not FORMATS[name].by_name]
+    return [name for name in chosen if all(TELLS.get(name, bool)(row) for row in rows)]
+
+
+def choose(name: str, source: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """The format of a file with these columns: `name`, or what it is told by if that is auto.
+
+    Raises Unusable if there is no such format, or it can't be told.
+    """
+    if name in FORMATS:
+        return name
+    found = told(columns, rows)
+    if name != AUTO:
+        raise unknown(name, source, found)
+    if len(found) == 1:
+        return found[0]
+    have = ", ".join(f"`{column}`" for column in columns[:10]) or "none"
+    fits = found or fitting(columns)
+    hints = [f'set format = "{fit}": {FORMATS[fit].by_name or FORMATS[fit].help}' for fit in fits]
+    hints = hints or [f"rename its columns for a format: {LISTED}"]
+    message = (
+        f"the columns of {source} do not tell its format: {have}"
+        if fits
+        else f"no format has the columns of {source}: {have}"
+    )
+    raise Unusable("no-format", message, *hints, OWN, key="format")
+
+
+LISTED = "`ftc data formats` lists them"
+OWN = 'or write a function for it: format = "my_formats.py:FUNCTION"'
+
+
+def unknown(name: str, source: str = "", fits: Sequence[str] = ()) -> Unusable:
+    """No format is called `name`. `fits`: those that the source may be in."""
+    file, colon, function = name.rpartition(":")
+    meant = ELSEWHERE.get(name.lower()) or nearest(name.lower(), [*FORMATS, AUTO])
+    if name.lower() in ELSEWHERE:
+        hints = [f'ftc calls it "{meant}"']
+    elif meant:
+        hints = [f'did you mean "{meant}"?']
+    elif colon:
+        hints = [
+            f'a function of your own is named with its file: "{file or "my_formats"}.py:{function}"'
+        ]
+    elif name.endswith(".py"):
+        hints = [f'name the function in it, too: "{name}:FUNCTION"']
+    else:
+        hints = [] if fits else [f"name a format: {LISTED}"]
+    hints += [f'set format = "{f}", which fits the columns of {source}' for f in fits if f != meant]
+    return Unusable("unknown-format", f'no format is called "{name}"', *hints, key="format")
+
+
+def of_hub(name: str, source: str) -> str:
+    """The format of a data set of a hub, whose columns nobody knows here. Raises Unusable."""
+    return of_unread(name, source, "what a hub has is read when the run starts")
+
+
+def of_unread(name: str, source: str, why: str) -> str:
+    """The format of a source whose columns nobody knows here, and why not. Raises Unusable."""
+    if name in FORMATS:
+        return name
+    if name != AUTO:
+        raise unknown(name)
+    message = f"the format of {source} can't be told: {why}"
+    hint = f"name the format: {LISTED}"
+    raise Unusable("no-format", message, hint, OWN, key="format")

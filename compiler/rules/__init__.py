@@ -1,0 +1,1 @@
+"""What keys mean together: the file of the table whose key a rule complains at."""

@@ -1,0 +1,168 @@
+"""Rules about the optimizer and its schedule: which keys they read, where they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..document.load import Document
+from ..facts.gather import Facts
+from ..spec.spec import Spec
+
+OPTIMIZER: KeyPath = ("optim", "optimizer")
+SCHEDULER: KeyPath = ("optim", "lr_scheduler")
+DEVICE: KeyPath = ("hardware", "device")
+STAGE: KeyPath = ("parallel", "zero_stage")
+
+# What an optimizer doesn't have that [optim] has a key for.
+LACKS = {
+    "lion": {"eps": "Lion divides by nothing"},
+    "lion_8bit": {"eps": "Lion divides by nothing"},
+    "adafactor": {
+        "eps": "Adafactor has constants of its own",
+        "betas": "Adafactor keeps no mean gradient, and its decay follows the step",
+    },
+}
+
+
+def optimizer_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """betas and eps are for the optimizers that have them."""
+    name = spec.optim.optimizer
+    for lacked, why in LACKS.get(name, {}).items():
+        path = ("optim", lacked)
+        if document.key(path):
+            yield at(
+                document,
+                path,
+                "conflict",
+                f"{name} does not read {lacked}",
+                why=why,
+                others=[(OPTIMIZER, f'optimizer is "{name}"')],
+                hints=[f"remove {lacked}", 'or set optimizer = "adamw"'],
+            )
+
+
+def optimizer_has_its_device(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Paging needs a GPU to page out of; only AdamW was tried on the host."""
+    name = spec.optim.optimizer
+    if name.startswith("paged") and spec.hardware.device == "cpu":
+        plain = name.removeprefix("paged_")
+        yield at(
+            document,
+            OPTIMIZER,
+            "conflict",
+            f"{name} moves its state out of a GPU, and a CPU run has none",
+            on="value",
+            others=[(DEVICE, 'device is "cpu"')],
+            hints=[f'set optimizer = "{plain}"'],
+        )
+    if spec.parallel.offload_optimizer and name != "adamw":
+        yield at(
+            document,
+            ("parallel", "offload_optimizer"),
+            "conflict",
+            f"offloaded weights are updated on the host, where ftc has AdamW only, not {name}",
+            others=[(OPTIMIZER, f'optimizer is "{name}"')],
+            hints=["remove offload_optimizer", 'or set optimizer = "adamw"'],
+        )
+
+
+def muon_is_not_clipped(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Muon's updates have a size of their own, which ZeRO would clip as if they were gradients."""
+    path: KeyPath = ("optim", "max_grad_norm")
+    if spec.optim.optimizer == "muon" and spec.optim.max_grad_norm:
+        yield at(
+            document,
+            path,
+            "conflict",
+            "with muon nothing is clipped",
+            why="Muon gives each update the same size, whatever the gradient's; DeepSpeed's ZeRO "
+            "would clip those updates, and a run on one device would not",
+            others=[(OPTIMIZER, 'optimizer is "muon"')],
+            hints=["remove max_grad_norm", 'or set optimizer = "adamw"'],
+        )
+
+
+def matrices_stay_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Adafactor sums over rows and columns, and ZeRO and 16-bit training flatten every weight."""
+    if spec.optim.optimizer != "adafactor":
+        return
+    other = 'or set optimizer = "adamw_8bit", which saves memory at any stage'
+    why = "Adafactor needs rows and columns; {} every weight to one row"
+    if spec.parallel.zero_stage:
+        yield at(
+            document,
+            STAGE,
+            "zero-stage",
+            "adafactor runs at ZeRO stage 0 only",
+            on="value",
+            why=why.format(f"stage {spec.parallel.zero_stage} flattens"),
+            others=[(OPTIMIZER, 'optimizer is "adafactor"')],
+            hints=["set zero_stage = 0", other],
+        )
+    half = spec.model.dtype in ("bfloat16", "float16")
+    if half or (spec.model.dtype == "auto" and spec.hardware.device == "cuda"):
+        path: KeyPath = ("model", "dtype")
+        yield at(
+            document,
+            path if half else OPTIMIZER,
+            "conflict",
+            "adafactor trains in float32 only",
+            on="value",
+            why=why.format("DeepSpeed's 16-bit training flattens"),
+            others=[(OPTIMIZER, 'optimizer is "adafactor"')] if half else [],
+            hints=['set model.dtype = "float32"', other],
+        )
+
+
+def schedule_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """What only some schedules have: a floor, a share that falls, a warm-up to fall from."""
+    name = spec.optim.lr_scheduler
+    endless = {
+        "constant": "a constant learning rate never falls",
+        "inverse_sqrt": "inverse_sqrt falls for ever",
+    }
+    if name in endless and spec.optim.min_lr_ratio:
+        yield at(
+            document,
+            ("optim", "min_lr_ratio"),
+            "conflict",
+            f"{endless[name]}, so it can't end at min_lr_ratio",
+            others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
+            hints=["remove min_lr_ratio", 'or set lr_scheduler = "cosine" or "linear"'],
+        )
+    if name != "warmup_stable_decay" and spec.optim.decay_ratio is not None:
+        yield at(
+            document,
+            ("optim", "decay_ratio"),
+            "conflict",
+            f'only lr_scheduler = "warmup_stable_decay" has a decay_ratio, not "{name}"',
+            others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
+            hints=["remove decay_ratio", 'or set lr_scheduler = "warmup_stable_decay"'],
+        )
+    warmups = [k for k in ("warmup_ratio", "warmup_steps") if getattr(spec.optim, k) == 0]
+    if name == "inverse_sqrt" and warmups:
+        yield at(
+            document,
+            ("optim", warmups[0]),
+            "conflict",
+            "inverse_sqrt falls from the step at which the warm-up ends, so it needs a warm-up",
+            on="value",
+            others=[(SCHEDULER, 'lr_scheduler is "inverse_sqrt"')],
+            hints=["set warmup_ratio = 0.03", 'or set lr_scheduler = "cosine"'],
+        )
+
+
+def decay_follows_warmup(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Warm-up and decay are shares of the same steps."""
+    warmup, decay = spec.optim.warmup_ratio or 0.0, spec.optim.decay_ratio or 0.0
+    if warmup + decay > 1:
+        yield at(
+            document,
+            ("optim", "decay_ratio"),
+            "warmup-too-long",
+            f"warming up over {warmup:g} and falling over {decay:g} of the steps makes more than all",
+            on="value",
+            others=[(("optim", "warmup_ratio"), f"warmup_ratio is {warmup:g}")],
+            hints=[f"set decay_ratio to {1 - warmup:g} or less", "or lower warmup_ratio"],
+        )

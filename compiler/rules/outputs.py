@@ -1,0 +1,45 @@
+"""Rules about [tracking]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..document.load import Document
+from ..facts.gather import Facts
+from ..spec.spec import Spec
+
+TRACKERS: KeyPath = ("tracking", "trackers")
+ONLINE: KeyPath = ("tracking", "online")
+LOCAL = {"tensorboard"}  # what has no service to send to
+
+
+def trackers_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A tracker that is named twice would get each number twice."""
+    names = [name for _, name in spec.tracking.each("trackers")] if spec.tracking else []
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        yield at(
+            document,
+            TRACKERS,
+            "conflict",
+            f"{' and '.join(twice)} {'is' if len(twice) == 1 else 'are'} named more than once",
+            on="value",
+            hints=["name each tracker once"],
+        )
+
+
+def something_goes_online(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """online needs a tracker that sends."""
+    if spec.tracking and spec.tracking.online and LOCAL.issuperset(spec.tracking.trackers):
+        yield at(
+            document,
+            ONLINE,
+            "conflict",
+            "TensorBoard writes files and sends nothing, so online has no say",
+            others=[(TRACKERS, 'trackers is ["tensorboard"]')],
+            hints=[
+                "remove online",
+                "or name a tracker that sends: wandb, mlflow, swanlab, trackio",
+            ],
+        )

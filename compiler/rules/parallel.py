@@ -1,0 +1,156 @@
+"""Rules about sequences that several devices share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..catalog.architectures import INSTEAD
+from ..catalog.presets import Architecture
+from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..document.load import Document
+from ..facts.gather import Facts
+from ..spec.spec import Spec
+
+SHARED: KeyPath = ("parallel", "sequence_parallel_size")
+STAGE: KeyPath = ("parallel", "zero_stage")
+ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
+
+
+def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """DeepSpeed sums gradients of 16-bit weights in float32 from ZeRO stage 1 on, but not those that Muon takes."""
+    stage, cpu, dtype = spec.parallel.zero_stage, spec.hardware.device == "cpu", spec.model.dtype
+    one = spec.hardware.nodes * spec.hardware.devices_per_node == 1
+    whole = stage == 0 or (stage is None and cpu and one)
+    full = dtype == "float32" or (dtype == "auto" and cpu)
+    muon = spec.optim.optimizer == "muon"
+    if spec.train.grad_accum_dtype == "float32" and (whole or muon) and not full:
+        optimizer: KeyPath = ("optim", "optimizer")
+        yield at(
+            document,
+            ACCUMULATES,
+            "conflict" if muon else "zero-stage",
+            "gradients for Muon are summed in the model's dtype"
+            if muon
+            else "ZeRO stage 0 sums gradients in the model's dtype",
+            on="value",
+            why="DeepSpeed sums those of 16-bit weights in float32 from stage 1 on, and for element-wise optimizers",
+            others=[(optimizer, 'optimizer is "muon"') if muon else (STAGE, "zero_stage is 0")],
+            hints=[
+                'set optim.optimizer = "adamw"' if muon else "set parallel.zero_stage = 1",
+                "or remove grad_accum_dtype",
+            ],
+        )
+
+
+def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """The devices make up groups of the same size."""
+    shared, world = (
+        spec.parallel.sequence_parallel_size,
+        spec.hardware.nodes * spec.hardware.devices_per_node,
+    )
+    if world % shared:
+        sizes = _sizes(world, facts)
+        yield at(
+            document,
+            SHARED,
+            "batch-arithmetic",
+            f"{world} device{'s' if world > 1 else ''} can't be split into groups of {shared}",
+            on="value",
+            others=[
+                (("hardware", key), f"{key} is {getattr(spec.hardware, key)}")
+                for key in ("nodes", "devices_per_node")
+            ],
+            hints=[
+                f"set it to {' or '.join(sizes)}" if sizes else "remove it",
+                "or set hardware.devices_per_node to a multiple of it",
+            ],
+        )
+
+
+def heads_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Ulysses exchanges parts of a sequence for heads of attention, as many for each device."""
+    known, shared = facts.architecture, spec.parallel.sequence_parallel_size
+    world = spec.hardware.nodes * spec.hardware.devices_per_node
+    if known is None or known.shares_heads(shared) or world % shared:
+        return
+    heads = f"{known.num_heads} attention heads"
+    if known.num_kv_heads not in (None, known.num_heads):
+        heads += f" and {known.num_kv_heads} of keys and values"
+    fitting, possible = _sizes(world, facts), _sizes(None, facts)
+    hints = [f"set it to {' or '.join(fitting)}"] if fitting else []
+    if possible and not fitting:
+        hints = [f"set it and hardware.devices_per_node to {' or '.join(possible)}"]
+    yield at(
+        document,
+        SHARED,
+        "heads-not-shared",
+        f"{shared} devices can't share out the heads of {spec.model.base}, which has {heads}",
+        on="value",
+        why="devices that share a sequence (DeepSpeed's Ulysses) each attend with as many whole heads",
+        others=[(("model", "base"), f'base is "{spec.model.base}"')],
+        hints=[*hints, f"{'or ' if hints else ''}remove sequence_parallel_size"],
+    )
+
+
+def _sizes(world: int | None, facts: Facts) -> list[str]:
+    """The sizes of groups that `world` devices, or however many are needed, can make up with this model."""
+    known = facts.architecture or Architecture("")
+    most = world or known.num_heads or 1
+    fitting = (size for size in range(2, most + 1) if known.shares_heads(size))
+    return [str(size) for size in fitting if world is None or world % size == 0]
+
+
+def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Ulysses drops masks, so attention must be told by other means where samples end."""
+    if spec.parallel.sequence_parallel_size == 1:
+        return
+    kind = facts.architecture.model_type if facts.architecture else ""
+    wanted = spec.model.attention
+    noise = spec.method.neftune_noise_alpha
+    found: list[tuple[bool, KeyPath, str, str]] = [
+        (
+            wanted in ("sdpa", "eager"),
+            ("model", "attention"),
+            f"{wanted} attention",
+            'set attention = "auto"',
+        ),
+        (
+            wanted == "auto" and kind in INSTEAD,
+            ("model", "base"),
+            f"a {kind}, which runs {INSTEAD.get(kind)} attention,",
+            "choose another base",
+        ),
+    ]
+    for wrong, path, what, way in found:
+        if wrong:
+            yield at(
+                document,
+                path,
+                "attention-not-supported",
+                f"{what} can't run on sequences that devices share",
+                on="value",
+                why="DeepSpeed's Ulysses drops the mask that keeps samples of a row apart there",
+                others=[(SHARED, "sequence_parallel_size is set here")],
+                hints=[way, "or remove sequence_parallel_size"],
+            )
+    if spec.parallel.zero_stage == 3:
+        yield at(
+            document,
+            ("parallel", "zero_stage"),
+            "zero-stage",
+            "ZeRO stage 3 does not go with sequences that devices share",
+            why="DeepSpeed (0.19) takes the mean of gradients over all devices there, instead of over the "
+            "groups: they come out sequence_parallel_size times too small",
+            others=[(SHARED, "sequence_parallel_size is set here")],
+            hints=["set zero_stage = 2", "or remove sequence_parallel_size"],
+        )
+    if noise is not None:
+        yield at(
+            document,
+            ("method", "neftune_noise_alpha"),
+            "conflict",
+            "NEFTune does not go with sequences that devices share",
+            why="its noise depends on the length of a sample, of which a device has a part",
+            others=[(SHARED, "sequence_parallel_size is set here")],
+            hints=["remove neftune_noise_alpha", "or sequence_parallel_size"],
+        )

@@ -1,0 +1,218 @@
+"""ftc.lock: what a run was compiled from and into, so that any drift from it shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ..diagnostics.diagnostic import CompileError, Diagnostic, nearest
+from ..emit.render import File, Files, plan_id
+from ..emit.vendor import runtime_sha256
+from ..facts.gather import Facts
+from ..plan.identity import identities
+from ..plan.plan import Plan, leaves
+from ..spec.describe import changes
+
+LOCK = "ftc.lock"
+PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
+
+
+def tool_version() -> str:
+    try:
+        return metadata.version("ftc")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str) -> File:
+    """ftc.lock: the plan with its origins, the facts, the versions, and a digest for every file.
+
+    `spec_path`: the way from the run directory to the spec, whose text was `spec_text` (before any
+    `--set`).
+    """
+    version = tool_version()
+    content = {
+        "ftc": version,
+        "runtime": {"version": version, "sha256": runtime_sha256()},
+        "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
+        "plan_id": plan_id(plan),
+        "plan": dict(_plan(plan, facts)),
+        "facts": {
+            "model": _model(plan, facts),
+            "data": list(_data(plan, facts)),
+            "formats": list(_formats(facts)),
+        },
+        "files": {path: sha256(file.content) for path, file in files.items()},
+    }
+    return File((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _plan(plan: Plan, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each value with its origin, what a change of it means for checkpoints ("" if nothing), and what it
+    comes to, where that is not the value as it is written."""
+    known = identities(plan, facts)
+    for path, value in leaves(plan):
+        origin = value.origin
+        key = origin.detail if origin.kind in ("spec", "default") else path
+        parts = tuple(part.split("[")[0] for part in key.split("."))
+        entry = {"value": value.value, "origin": str(origin), "changes": changes(parts)}
+        yield path, entry | ({"identity": known[path]} if path in known else {})
+
+
+def _data(plan: Plan, facts: Facts) -> Iterator[dict[str, Any]]:
+    """The local data files: where the run has them, and what they were."""
+    groups = (("train", plan.data.train), ("validation", plan.data.validation))
+    for group, sources in groups:
+        for index, source in enumerate(sources):
+            fact = facts.files.get((group, index))
+            files = (
+                source.files.value if source.files else [source.file.value] if source.file else []
+            )
+            parts = (fact.parts or (fact,)) if fact else ()
+            for file, part in zip(files, parts, strict=True):
+                yield {
+                    "group": group,
+                    "file": file,
+                    "copied": part.content is not None,
+                    "sha256": part.sha256,
+                    "size": part.size,
+                    "rows": part.rows,
+                }
+
+
+def _formats(facts: Facts) -> Iterator[dict[str, Any]]:
+    """The functions of the user's own that read rows."""
+    for (group, index), found in facts.formats.items():
+        if found.code is not None:
+            yield {
+                "group": group,
+                "index": index,
+                "name": found.code.path.name,
+                "sha256": found.code.sha256,
+            }
+
+
+def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
+    """The base model: how it is found, and a digest where it can be had without the network."""
+    model: dict[str, Any] = {"base": plan.model.base.value}
+    for name in ("hub_id", "modelscope", "revision", "folder"):
+        value = getattr(plan.model, name)
+        if value is not None:
+            model[name] = value.value
+    if facts.local_model is not None:
+        model["sha256"] = facts.local_model.sha256
+        model["digests"] = facts.local_model.digests
+    if plan.model.package is not None:
+        model["sha256"] = plan.model.package.sha256.value
+    return model
+
+
+class _Part(BaseModel, strict=True, defer_build=True):
+    """A part of a lock that every command relies on; one of another version may hold more."""
+
+
+class _Version(_Part):
+    version: str
+    sha256: str
+
+
+class _Source(_Part):
+    path: str
+    sha256: str
+
+
+class _Entry(_Part):
+    value: Any
+    origin: str
+
+
+class _Data(_Part):
+    group: str
+    file: str
+    copied: bool
+    sha256: str
+    size: int
+    rows: int | None
+
+
+class _Format(_Part):
+    group: str
+    index: int
+    name: str
+    sha256: str
+
+
+class _Facts(_Part):
+    model: dict[str, Any]
+    data: list[_Data]
+    formats: list[_Format] = []
+
+
+class _Lock(_Part):
+    runtime: _Version
+    spec: _Source
+    plan_id: str
+    plan: dict[str, _Entry] = Field(min_length=1)
+    facts: _Facts
+    files: dict[str, str] = Field(min_length=1)
+
+
+def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
+    """The lock of a run directory, or None if it has none that can be read."""
+    try:
+        found: Any = json.loads((folder / name).read_text("utf-8"))
+        _Lock.model_validate(found)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found
+
+
+def run_lock(folder: Path, wanted: str) -> dict[str, Any]:
+    """The lock of a whole run directory; `wanted` says what to name if this is not one.
+
+    Raises CompileError without a lock that can be read, or where a compilation was interrupted.
+    """
+    if (folder / PENDING).exists():
+        message = f"a compilation into this directory was interrupted, or has not ended: {PENDING} is there"
+        why = "its files may be those of two different runs"
+        hint = "compile the spec into it again, which finishes it"
+        raise CompileError(
+            [Diagnostic("pending", message, str(folder), notes=(why,), hints=(hint,))]
+        )
+    found = read_lock(folder)
+    if found is None:
+        raise no_lock(folder, wanted)
+    return found
+
+
+def no_lock(folder: Path, wanted: str) -> CompileError:
+    """Why this is no run directory; `wanted` says what to name instead."""
+    message, hints = f"{LOCK} is missing", [wanted]
+    if (folder / LOCK).exists():
+        message = f"{LOCK} is damaged"
+        hints.append("or compile its spec into it again, with --force")
+    elif folder.is_file():
+        message = "this is a file, not a run directory"
+        if folder.suffix == ".toml":
+            hints = [
+                f"`ftc compile {shlex.quote(str(folder))}` makes a run of it: name that directory"
+            ]
+    elif not folder.exists():
+        message = "there is no such directory"
+        with suppress(OSError):
+            runs = [path.parent.name for path in folder.parent.glob(f"*/{LOCK}")]
+            near = nearest(folder.name, sorted(runs))
+            hints = [f"did you mean `{folder.with_name(near)}`?"] if near else hints
+    return CompileError([Diagnostic("no-lock", message, str(folder), hints=tuple(hints))])

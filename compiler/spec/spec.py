@@ -1,0 +1,55 @@
+"""The spec language: every table and key, with its type, default, unit, help text, resume class and
+what a change of it is about.
+
+The tables stand in spec_model, spec_data, spec_train and spec_use; nothing else holds names, types or
+defaults. The checks, the JSON Schema, the reference page and the error texts are all made from these
+models. A spec is strict (no word is taken for a number), frozen, and closed (`extra="forbid"` at
+every level): a key that is not here does not exist.
+
+A default of None means that the value is decided in `resolve` from other keys; the help says how.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .data import Data
+from .deploy import Chat, Deploy, Export, Samples, Tracking
+from .keys import RUN, RunName, Table, key, table
+from .method import Method, Model
+from .optim import Hardware, Optim, Parallel, Train
+
+
+class Spec(Table, affects="numerics"):
+    """One fine-tuning run."""
+
+    name: RunName = key(
+        help="The run's name, and that of its directory.",
+        pattern=RUN,
+        max_length=100,
+        changes="cosmetic",
+    )
+    seed: int = key(42, help="Seed of everything that is random.", ge=0, lt=2**31)
+    deterministic: bool = key(
+        False,
+        help="Use deterministic algorithms only: a GPU gives the same bits again, more slowly. An "
+        "operation that has none ends the run. A CPU run repeats itself without this, too.",
+        changes="resumable",
+    )
+    vendor_runtime: bool = key(
+        False,
+        help="Copy ftc.runtime into the run, which then needs no ftc.",
+        changes="cosmetic",
+    )
+    model: Model = Field(description="The model that is tuned.")
+    method: Method = Field(description="What is trained of the model.")
+    data: Data = Field(description="What the model is trained on.")
+    optim: Optim = table(Optim, help="The optimizer and its schedule.")
+    train: Train = table(Train, help="How long, in what batches.")
+    hardware: Hardware = Field(description="The compile target.")
+    parallel: Parallel = table(Parallel, help="How the training state is shared.")
+    samples: Samples | None = Field(None, description="Answers generated during training.")
+    tracking: Tracking | None = Field(None, description="Trackers that get the metrics, too.")
+    export: Export = table(Export, help="What convert.sh makes.")
+    chat: Chat = table(Chat, help="How chat.py generates.")
+    deploy: Deploy = table(Deploy, help="The server that deploy.sh starts.")

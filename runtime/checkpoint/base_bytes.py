@@ -1,0 +1,36 @@
+"""Every byte of a local base's weights, as a digest a file: what `ftc verify --deep` compares."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from ..process import base, clock, lock
+from . import stored
+
+NAME = "base.json"
+
+
+def record() -> bytes:
+    """The content of a checkpoint's base.json: the sha256 of each weight file, by name.
+
+    They are computed at the first checkpoint of a run, and handed on from one to the next. It is empty for a
+    base that is not a folder: a commit of the Hub and a package are what they are.
+    """
+    for _, checkpoint in reversed(stored.steps()):
+        with suppress(OSError, ValueError, RecursionError):
+            found = json.loads((checkpoint / NAME).read_text("utf-8"))
+            return json.dumps(found, indent=1).encode()
+    folder = lock.read()["facts"]["model"].get("folder")
+    return json.dumps(_digests(Path(folder)) if folder else {}, indent=1).encode()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    def of(path: Path) -> str:
+        found = base.whole_sha256(path)
+        clock.moved()
+        return found
+
+    paths = list(base.weight_files(folder))
+    with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
+        return dict(zip((path.name for path in paths), pool.map(of, paths), strict=True))

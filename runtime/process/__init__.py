@@ -1,0 +1,1 @@
+"""The processes of a run: their group, their signals, their lock."""
