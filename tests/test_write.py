@@ -219,6 +219,25 @@ def test_two_compilations_at_once_leave_one_of_the_two(spec: Path, tmp_path: Pat
             shutil.rmtree(out)
 
 
+def test_a_compilation_that_takes_the_staging_away_is_waited_for(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is done between the making of the folder and its opening."""
+    out, really = tmp_path / "out", os.open
+    files = compile_file(spec, out).files
+
+    def late(path, flags, *more, **further):
+        if flags & os.O_DIRECTORY and not out.exists() and not calls:
+            calls.append(path)
+            Path(path).rename(out)
+        return really(path, flags, *more, **further)
+
+    calls: list[str] = []
+    monkeypatch.setattr(os, "open", late)
+    write(files, out)
+    assert calls and snapshot(out) == {n: f.content for n, f in files.items()}
+
+
 def test_nothing_is_removed_through_a_link(spec: Path, tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     spec.write_text(toml(merged(BASE, HELD_OUT)))

@@ -74,8 +74,12 @@ def _staging(folder: Path) -> Generator[Path]:
     while True:
         inside = place.is_dir()
         staging = place / STAGING if inside else place.with_name(_beside(place.name))
-        staging.mkdir(exist_ok=True)
-        held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        with suppress(FileExistsError):
+            staging.mkdir()
+        try:
+            held = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # the other one renamed or removed it in between
         try:
             with suppress(OSError):  # a file system without such locks
                 fcntl.flock(held, fcntl.LOCK_EX)
