@@ -53,6 +53,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"llava|internvl|smolvlm|paligemma|xcomposer|clip|siglip|whisper|minicpm-?[vo]-|-vl", ""),
     (r"hermes-?(2|3)|openhermes|dolphin", "chatml"),
     (r"deepseek-r1|r1-distill|-r1(-|$)|qwq|glm-?z1|kimi|moonlight|openchat|hermes", ""),
+    (r"qwen-?3(-\d+b.*)?-(\w+-)*thinking-2507|qwen-?3-next.*thinking", "qwen3_thinking"),
     (r"qwen3.*-thinking", ""),  # its prompt opens the think block, which qwen3's does not
     (r"wizardcoder", "xtuner/wizardcoder"),
     (r"wizardlm", "xtuner/wizardlm"),
