@@ -42,7 +42,8 @@ class LocalModel(NamedTuple):
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
-    `tokenizer`: the file that its tokenizer is made of.
+    `tokenizer`: the file that its tokenizer is made of. `packed`: transformers' name of how its weights are
+    quantized, as gptq.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class LocalModel(NamedTuple):
     tokenizer: str | None
     classes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    packed: str | None = None
 
 
 class Facts(NamedTuple):
@@ -74,6 +76,13 @@ class Facts(NamedTuple):
         """The name of a source's format, as far as it is known."""
         found = self.formats.get((group, index))
         return found.name if found else source.format
+
+    def hub_id(self, spec: Spec) -> str | None:
+        """The `owner/name` of a base without a preset that is fetched; None of another."""
+        if self.preset or self.local_model:
+            return None
+        base = modelscope_id(spec.model.base) or spec.model.base
+        return base if is_hub_id(base) else None
 
     def runs_own_code(self, spec: Spec) -> bool:
         """Whether the base is loaded by code that lies beside its weights."""
@@ -201,7 +210,9 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     own = tuple(code) if is_table(code) else ()
     files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
     tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
-    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own)
+    stored: Any = data.get("quantization_config")
+    how = str(stored.get("quant_method") or "bitsandbytes") if is_table(stored) else None
+    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own, how)
     return local, Architecture(
         model_type=str(data.get("model_type")),
         max_position=number("max_position_embeddings"),
