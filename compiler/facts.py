@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .architectures import EXPERT_LAYERS
 from .base import by_size, digests, weight_files
 from .data_files import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .diagnostics import Diagnostic, at
@@ -30,7 +31,7 @@ from .spec import Spec
 from .spec_data import Source
 from .template_facts import BASE, Unknown, chat_template
 from .tree import is_array, is_table
-from .weights import AGAIN, Fault, fault
+from .weights import AGAIN, Fault, fault, parts_of_names
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -42,7 +43,8 @@ class LocalModel(NamedTuple):
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
-    `tokenizer`: the file that its tokenizer is made of. `packed`: transformers' name of how its weights are
+    `tokenizer`: the file that its tokenizer is made of. `parts`: what its modules' names are made of, for mixtures
+    that no preset describes. `packed`: transformers' name of how its weights are
     quantized, as gptq.
     """
 
@@ -55,6 +57,7 @@ class LocalModel(NamedTuple):
     classes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     packed: str | None = None
+    parts: frozenset[str] = frozenset()
 
 
 class Facts(NamedTuple):
@@ -212,9 +215,15 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
     stored: Any = data.get("quantization_config")
     how = str(stored.get("quant_method") or "bitsandbytes") if is_table(stored) else None
-    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own, how)
+    kind = str(data.get("model_type"))
+    # Code of the model's own may name them as it likes.
+    modules = () if "auto_map" in data else modules_of(kind)
+    inside = parts_of_names(folder) if kind in EXPERT_LAYERS and not modules else frozenset[str]()
+    local = LocalModel(
+        *(folder, digest, parts, rows, beyond, tokenizer, classes, own), packed=how, parts=inside
+    )
     return local, Architecture(
-        model_type=str(data.get("model_type")),
+        model_type=kind,
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers", 10_000),
         hidden_size=number("hidden_size"),
@@ -222,8 +231,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         num_kv_heads=number("num_key_value_heads"),
         rope=_rope(text),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
-        # Code of the model's own may name them as it likes.
-        modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
+        modules=modules,
         crossing=tuple(b for b in (blocks if is_array(blocks) else ()) if isinstance(b, int)),
     )
 

@@ -70,6 +70,7 @@ RULES: tuple[Rule, ...] = (
     rules_model.rope_keys_fit,
     rules_model.dynamic_is_alone,
     rules_targets.names_exist,
+    rules_targets.parts_exist,
     rules_targets.layers_are_adapted,
     rules_targets.tied_layers_stay,
     rules_method.patterns_match,
