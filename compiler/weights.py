@@ -77,7 +77,9 @@ def parts_of_names(folder: Path) -> frozenset[str]:
                 length = int.from_bytes(opened.read(8), "little")
                 names = json.loads(opened.read(min(length, LARGEST)))
         if is_table(names):
-            return frozenset(part for name in {*names} - {"__metadata__"} for part in name.split("."))
+            return frozenset(
+                part for name in {*names} - {"__metadata__"} for part in name.split(".")
+            )
     return frozenset()
 
 
