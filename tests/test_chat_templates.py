@@ -109,7 +109,7 @@ def test_what_is_learnt_begins_where_the_prompt_ends(tokenizer, name):
     assert sample.ids[: len(prompt)].tolist() == prompt
     assert not sample.loss[: len(prompt)].any() and sample.loss[len(prompt)]
     learnt = tokenizer.decode(sample.ids[sample.loss], skip_special_tokens=True)
-    thoughts = "<think>\n\n</think>\n\n" if name == "qwen3" else ""
+    thoughts = {"qwen3": "<think>\n\n</think>\n\n", "qwen3_thinking": "</think>\n\n"}.get(name, "")
     assert learnt.strip() == thoughts + "second 你好"
 
 
@@ -188,7 +188,8 @@ def test_the_docs_name_them():
 def test_all_of_the_models_own_are_compared():
     assert set(OWN) == {name for name in chat_templates() if "/" not in name}
     assert {name for name in OWN if "tools" in OWN[name]} == {
-        *("llama3.1", "mistral-nemo", "mistral-v3", "qwen2.5", "qwen3", "qwen3_nothink")
+        *("llama3.1", "mistral-nemo", "mistral-v3", "qwen2.5", "qwen3", "qwen3_nothink"),
+        "qwen3_thinking",
     }
 
 
@@ -199,6 +200,9 @@ def test_the_models_own_strings(tokenizer, name, kind):
     assert tokenizer.decode(sample.ids) == OWN[name][kind]
     end = tokenizer.decode(tokens.end_of_answer(tokenizer).id)
     learnt = tokenizer.decode(sample.ids[sample.loss])
+    if name == "qwen3_thinking":  # an answer without its think block is none to its prompt
+        assert learnt == "\n</think>\n\n" + given.messages[-1]["content"] + end
+        return
     assert learnt.count(end) == 2 and learnt.endswith(end)
     for message in given.messages:
         if message["role"] != "tool" and message.get("content"):
@@ -226,11 +230,31 @@ def test_qwen3_learns_reasoning_where_it_is_shown(tokenizer):
         assert learnt == "<think>\nwhy new\n</think>\n\nnew<|im_end|>"
 
 
-def test_models_that_never_think_are_not_taught_to():
-    """The Instruct models of 2507 write no think block; whatever of the family may think has the family's."""
+@pytest.mark.parametrize(
+    "content", ["why new\n</think>\n\nnew", "<think>\nwhy new\n</think>\n\nnew", None]
+)
+def test_qwen3_thinking_goes_on_where_its_prompt_opens_the_block(tokenizer, content):
+    """Reasoning in the content, as the model itself writes it, or with the tag; or in a field of its own."""
+    old = {"role": "assistant", "content": "why old\n</think>\n\nold"}
+    new = {"role": "assistant", "content": content or "new"}
+    new |= {} if content else {"reasoning_content": "why new"}
+    sample = sample_of(tokenizer, "qwen3_thinking", [CHAT[0], old, CHAT[2], new])
+    prompt = tokenizer.apply_chat_template(
+        [CHAT[0], old, CHAT[2]], add_generation_prompt=True, return_dict=False
+    )
+    assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n<think>\n")
+    assert sample.ids[: len(prompt)].tolist() == prompt and "old" in tokenizer.decode(prompt)
+    assert "why old" not in tokenizer.decode(prompt)
+    assert tokenizer.decode(sample.ids[sample.loss]) == "why new\n</think>\n\nnew<|im_end|>"
+
+
+def test_each_of_the_family_thinks_as_its_own_template_has_it():
+    """The Instruct models of 2507 write no think block, and the prompt of the Thinking ones opens it."""
+    ends = {"instruct-2507": "qwen3_nothink", "thinking-2507": "qwen3_thinking"}
     for name, preset in model_presets().items():
         if preset.architecture.model_type.startswith("qwen3"):
-            assert preset.chat_template == ("qwen3_nothink" if "2507" in name else "qwen3"), name
+            wanted = next((t for end, t in ends.items() if name.endswith(end)), "qwen3")
+            assert preset.chat_template == wanted, name
 
 
 @pytest.mark.parametrize("name", chat_templates())
@@ -287,6 +311,10 @@ def test_without_marks_the_mask_is_the_same(tokenizer, name, kind):
     given = conversation(name, kind)
     marked = sample_of(tokenizer, name, given.messages, tools=given.tools)
     tokenizer.chat_template = without_marks(tokenizer.chat_template)
+    if name == "qwen3_thinking":  # what its history shows otherwise than as an answer can't be told
+        with pytest.raises(RunError, match="template-not-a-prefix"):
+            tokens.chat_samples(tokenizer, [given], ["row"], "assistant")
+        return
     (bare,) = tokens.chat_samples(tokenizer, [given], ["row"], "assistant")
     assert bare.ids.tolist() == marked.ids.tolist()
     assert bare.loss.tolist() == marked.loss.tolist()

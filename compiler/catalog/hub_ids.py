@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 # (owner, or one that publishes copies of it; pattern of the name; model_type). The first that fits counts.
 COPIES = "unsloth|mlx-community|nvidia|RedHatAI"
@@ -41,10 +42,103 @@ FAMILIES = (
     ("llava-hf", r"llava-onevision-", "llava_onevision"),
     ("HuggingFaceTB", r"smolvlm2-", "smolvlm"),
     ("HuggingFaceTB", r"smolvlm-", "idefics3"),
+    ("OpenGVLab", r"internvl.*-hf$", "internvl"),
+    ("openbmb", r"minicpm-v-4\.6", "minicpmv4_6"),
     ("openai", r"whisper-", "whisper"),
     ("openai", r"clip-", "clip"),
 )
-QUANTIZED = re.compile(r"gguf|gptq|awq|fp8|nvfp4|int4|int8|bnb|mlx", re.IGNORECASE)
+# Those that come with code of their own, for a type that transformers does not know: (owners, pattern of the name,
+# model_type, whether it answers to pictures or sounds, what else to take). A "-hf" is transformers' own form of one.
+OWN_CODE = (
+    ("OpenGVLab", r"(mini-)?internvl(?!.*-hf$)", "internvl_chat", True, ""),
+    ("openbmb", r"minicpm-(v(?!-4\.)|o-|llama3-v)", "minicpmv", True, ""),
+    ("microsoft", r"phi-3(\.5)?-vision", "phi3_v", True, "microsoft/Phi-3.5-mini-instruct"),
+    ("deepseek-ai", r"deepseek-vl2", "deepseek_vl_v2", True, ""),
+    ("AIDC-AI", r"ovis(1|2-)", "ovis", True, ""),
+    ("allenai", r"molmo-", "molmo", True, ""),
+    ("moonshotai", r"kimi-vl-", "kimi_vl", True, ""),
+    (
+        "internlm",
+        r"internlm-xcomposer",
+        "internlmxcomposer2",
+        True,
+        "internlm/internlm3-8b-instruct",
+    ),
+    ("internlm", r"intern-s1", "interns1", True, "internlm/internlm3-8b-instruct"),
+    ("Qwen", r"qwen-vl", "qwen", True, "Qwen/Qwen2.5-7B-Instruct"),
+    ("THUDM|zai-org", r"cogvlm|glm-4v-9b", "chatglm", True, "zai-org/glm-4-9b-chat-hf"),
+    ("internlm", r"internlm2|polar-", "internlm2", False, "internlm/internlm3-8b-instruct"),
+    ("internlm", r"internlm-", "internlm", False, "internlm/internlm3-8b-instruct"),
+    ("baichuan-inc", r"baichuan", "baichuan", False, ""),
+    (
+        "THUDM|zai-org",
+        r"chatglm|glm-4-9b(?!-0414|.*-hf$)",
+        "chatglm",
+        False,
+        "zai-org/glm-4-9b-chat-hf",
+    ),
+    ("openbmb", r"minicpm(4-|-[12]b)", "minicpm", False, ""),
+    ("Qwen", r"qwen-(1_8b|\d+b)", "qwen", False, "Qwen/Qwen2.5-7B-Instruct"),
+    ("deepseek-ai", r"deepseek-moe-16b", "deepseek", False, "deepseek-ai/DeepSeek-V2-Lite-Chat"),
+    ("moonshotai", r"kimi-k2", "kimi_k2", False, ""),
+    ("microsoft", r"phi-3-small", "phi3small", False, "microsoft/Phi-3.5-mini-instruct"),
+)
+
+
+class OwnCode(NamedTuple):
+    model_type: str
+    with_media: bool
+    instead: str
+
+
+def own_code(hub_id: str) -> OwnCode | None:
+    """What a model that brings its own code is, by its `owner/name`; None where that does not tell."""
+    owner, _, name = hub_id.partition("/")
+    for owners, pattern, kind, media, instead in OWN_CODE:
+        if re.fullmatch(owners, owner) and re.match(pattern, name, re.IGNORECASE):
+            return OwnCode(kind, media, instead)
+    return None
+
+
+# The words with which a name ends whose weights are packed for a server, and how that form is called.
+FORMS = (
+    (r"gguf|ggml", "GGUF"),
+    (r"awq", "AWQ"),
+    (r"gptq", "GPTQ"),
+    (r"exl[23]|\d+(\.\d+)?bpw", "ExLlama"),
+    (r"mlx|dwq", "MLX"),
+    (r"bnb", "bitsandbytes"),
+    (r"fp8|nvfp4|mxfp8|fp4|hqq|aqlm|onnx|openvino|w\d+a\d+", ""),
+    (r"int[2-8]|[2-8]-?bits?", "bits"),
+)
+MARKS = "|".join(pattern for pattern, _ in FORMS)
+# What stands beside them.
+BESIDE = r"dynamic|unsloth|quantized|\d+g|g\d+|sym|marlin|i1|imatrix|kv|block|hf|q\d(?:_k)?(?:_[a-z\d]+)?|\d+x\d+"
+TAIL = re.compile(rf"(?:[-_.](?:{MARKS}|{BESIDE}))*[-_.](?:{MARKS})(?:[-_.](?:{MARKS}|{BESIDE}))*$")
+
+
+class Packed(NamedTuple):
+    """`form`: as AWQ; "bits" where the name says how many, and not by what. `plain`: the name without it."""
+
+    form: str
+    plain: str
+
+
+def packed(hub_id: str) -> Packed | None:
+    """The form that an `owner/name` ends with, where it is one of quantized weights."""
+    owner, _, name = hub_id.partition("/")
+    tail = TAIL.search(name.lower())
+    if not tail:
+        return None
+    words = [
+        (word, form) for word, form in FORMS if re.search(rf"[-_.](?:{word})(?![^-_.])", tail[0])
+    ]
+    word, form = words[0]
+    if not form:
+        form = re.findall(rf"[-_.]({word})", tail[0])[0].upper()
+    if form == "bits" and owner == "mlx-community":
+        form = "MLX"
+    return Packed(form, name[: tail.start()])
 
 
 def model_type_of(hub_id: str) -> str | None:
@@ -52,6 +146,6 @@ def model_type_of(hub_id: str) -> str | None:
     owner, _, name = hub_id.partition("/")
     for family, pattern, kind in FAMILIES:
         known = owner == family or re.fullmatch(COPIES, owner)
-        if known and not QUANTIZED.search(name) and re.match(pattern, name, re.IGNORECASE):
+        if known and not packed(hub_id) and re.match(pattern, name, re.IGNORECASE):
             return kind
     return None

@@ -168,11 +168,10 @@ def shipped_templates() -> list[str]:
     families: dict[str, list[str]] = {}
     for name in chat_templates():
         if "/" not in name:
-            families.setdefault(name.partition("-")[0], []).append(name)
+            family = re.match(r"[a-z]+(?:-|(?=\d))", name)
+            families.setdefault(family[0] if family else f"{name} ", []).append(name)
     own = (
-        names[0]
-        if len(names) == 1
-        else f"{family}-{{{','.join(n[len(family) + 1 :] for n in names)}}}"
+        names[0] if len(names) == 1 else f"{family}{{{','.join(n[len(family) :] for n in names)}}}"
         for family, names in families.items()
     )
     return [f"ftc ships {', '.join(own)}", "and XTuner's, as xtuner/default"]

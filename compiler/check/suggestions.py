@@ -88,6 +88,8 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
         near = [f'did you mean "{meant}"?'] if meant in words else guess(given, words)
         if near:
             return [*near, *([odd] if (odd := odd_letter(given)) else [])]
+    if part := _part(path, field, given):
+        return part
     name = "" if item else f"{path[-1]} = "
     for value, remark in _candidates(given, field):
         if fits(field, [value] if item else value):
@@ -98,6 +100,20 @@ def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
         return [f"write {example(str(path[-1]), field)}"]
     default = f" for the default: {toml(field.default)}" if field.default is not None else ""
     return [f"write another value, or leave it out{default}"]
+
+
+def _part(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
+    """Hints where a part of the run was meant, as Transformers takes it for its numbers of steps."""
+    if not isinstance(given, float) or given.is_integer() or not 0 < given < 1e15:
+        return []
+    if path == ("optim", "warmup_steps") and given < 1:
+        return [f"for a share of the steps, write `warmup_ratio = {toml(given)}` in its place"]
+    if path == ("train", "num_epochs"):
+        whole = f"write `num_epochs = {max(1, round(given))}`"
+        return [whole, "or set max_steps in its place: a run may end within an epoch"]
+    if extra(field).get("unit") == "steps" and given < 1:
+        return ["write a number of steps: a share of the run is not taken"]
+    return []
 
 
 def below(path: KeyPath, field: FieldInfo, given: Any) -> str:

@@ -54,7 +54,10 @@ COMPILER: dict[str, dict[str, str]] = {
         "not-causal": "The base is no causal language model that can be loaded: it fills gaps in a text, turns "
         "one text into another, answers to pictures or sounds, lacks the head for tokens, or is of a "
         "type that transformers does not know. Only a model that goes on with a text can be trained to answer.",
-        "untrusted-code": "The base is loaded by code in its own folder, and the spec does not allow to run it.",
+        "untrusted-code": "The base is loaded by code of its own, and the spec does not allow to run it. "
+        "A warning where only its name says so.",
+        "quantized-base": "The base's weights are quantized already, by its config.json or by the end of its name. A "
+        'run trains on plain weights, or packs them itself (`kind = "qlora"`). A warning where it can train.',
         "unpinned": "Something of the Hub is named without a commit, or by a branch or tag. What it is may "
         "change from one day to the next, and so may the run. A warning: the spec compiles.",
         "no-package": "The weights are to come from a package, and none carries them.",

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..catalog.architectures import EXPERT_LAYERS
 from ..catalog.hub_ids import model_type_of
 from ..catalog.presets import Architecture, ModelPreset, find_model, modules_of
 from ..diagnostics.diagnostic import Diagnostic, at
@@ -25,7 +26,7 @@ from .base import by_size, digests, weight_files
 from .chat_template import BASE, Unknown, chat_template
 from .data import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .no_model import no_model
-from .weights import AGAIN, Fault, fault
+from .weights import AGAIN, Fault, fault, parts_of_names
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
 
@@ -37,7 +38,9 @@ class LocalModel(NamedTuple):
 
     `embeddings`: how many the model has. `beyond`: tokens of its tokenizer that have none, by id.
     `classes`: the class that it was saved as. `code`: the auto classes that its own code stands for.
-    `tokenizer`: the file that its tokenizer is made of.
+    `tokenizer`: the file that its tokenizer is made of. `parts`: what its modules' names are made of, for mixtures
+    that no preset describes. `packed`: transformers' name of how its weights are
+    quantized, as gptq.
     """
 
     path: Path
@@ -48,6 +51,8 @@ class LocalModel(NamedTuple):
     tokenizer: str | None
     classes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
+    packed: str | None = None
+    parts: frozenset[str] = frozenset()
 
 
 class Facts(NamedTuple):
@@ -69,6 +74,13 @@ class Facts(NamedTuple):
         """The name of a source's format, as far as it is known."""
         found = self.formats.get((group, index))
         return found.name if found else source.format
+
+    def hub_id(self, spec: Spec) -> str | None:
+        """The `owner/name` of a base without a preset that is fetched; None of another."""
+        if self.preset or self.local_model:
+            return None
+        base = modelscope_id(spec.model.base) or spec.model.base
+        return base if is_hub_id(base) else None
 
     def runs_own_code(self, spec: Spec) -> bool:
         """Whether the base is loaded by code that lies beside its weights."""
@@ -196,9 +208,17 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     own = tuple(code) if is_table(code) else ()
     files = [found.name for pattern in TOKENIZERS for found in folder.glob(pattern)]
     tokenizer = files[0] if files else None if weights else "unknown"  # with config.json alone
-    local = LocalModel(folder, digest, parts, rows, beyond, tokenizer, classes, own)
+    stored: Any = data.get("quantization_config")
+    how = str(stored.get("quant_method") or "bitsandbytes") if is_table(stored) else None
+    kind = str(data.get("model_type"))
+    # Code of the model's own may name them as it likes.
+    modules = () if "auto_map" in data else modules_of(kind)
+    inside = parts_of_names(folder) if kind in EXPERT_LAYERS and not modules else frozenset[str]()
+    local = LocalModel(
+        *(folder, digest, parts, rows, beyond, tokenizer, classes, own), packed=how, parts=inside
+    )
     return local, Architecture(
-        model_type=str(data.get("model_type")),
+        model_type=kind,
         max_position=number("max_position_embeddings"),
         num_layers=number("num_hidden_layers", 10_000),
         hidden_size=number("hidden_size"),
@@ -206,8 +226,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
         num_kv_heads=number("num_key_value_heads"),
         rope=_rope(text),
         tied=tied if isinstance(tied := data.get("tie_word_embeddings"), bool) else None,
-        # Code of the model's own may name them as it likes.
-        modules=() if "auto_map" in data else modules_of(str(data.get("model_type"))),
+        modules=modules,
         crossing=tuple(b for b in (blocks if is_array(blocks) else ()) if isinstance(b, int)),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..catalog.presets import chat_templates, model_presets
+from ..catalog.presets import ModelPreset, chat_templates, model_presets
 
 
 class Guess(NamedTuple):
@@ -18,16 +18,22 @@ class Guess(NamedTuple):
 
 def near_template(base: str) -> Guess | None:
     """The template that the name of a model, a Hub id or a folder tells; None if it tells none."""
-    name = _plain(base)
-    for preset in model_presets().values():
-        alike = (_plain(preset.name), _plain(preset.hub_id))
-        if name in alike and preset.chat_template:
-            return Guess(preset.chat_template, f"that of {preset.name}, by its name")
+    name, preset = _plain(base), near_preset(base)
+    if preset and preset.chat_template:
+        return Guess(preset.chat_template, f"that of {preset.name}, by its name")
     for pattern, template in FAMILIES:
         if re.search(pattern, name):
             known = template in chat_templates()
             return Guess(template, "that of its family, by its name") if known else None
     return None
+
+
+def near_preset(base: str) -> ModelPreset | None:
+    """The preset that is called as the model is, but for its owner, its case, and what mirrors add."""
+    name = _plain(base)
+    return next(
+        (p for p in model_presets().values() if name in (_plain(p.name), _plain(p.hub_id))), None
+    )
 
 
 # What mirrors and quantizers add to a name.
@@ -53,6 +59,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"llava|internvl|smolvlm|paligemma|xcomposer|clip|siglip|whisper|minicpm-?[vo]-|-vl", ""),
     (r"hermes-?(2|3)|openhermes|dolphin", "chatml"),
     (r"deepseek-r1|r1-distill|-r1(-|$)|qwq|glm-?z1|kimi|moonlight|openchat|hermes", ""),
+    (r"qwen-?3(-\d+b.*)?-(\w+-)*thinking-2507|qwen-?3-next.*thinking", "qwen3_thinking"),
     (r"qwen3.*-thinking", ""),  # its prompt opens the think block, which qwen3's does not
     (r"wizardcoder", "xtuner/wizardcoder"),
     (r"wizardlm", "xtuner/wizardlm"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +60,27 @@ def fault(folder: Path, allow_pickle: bool) -> Fault | None:
             "bad-model", missing, "it is missing, and says which weight is in which file", (FETCH,)
         )
     return None
+
+
+def parts_of_names(folder: Path) -> frozenset[str]:
+    """What the names of the weights are made of: model, layers, q_proj, ...; none where they can't be read.
+
+    Of several files, the index has the names; of one, its header.
+    """
+    with suppress(OSError, ValueError, RecursionError):
+        index = folder / f"{SAFE}.index.json"
+        if index.is_file():
+            found: Any = json.loads(index.read_bytes())
+            names = found.get("weight_map") if is_table(found) else None
+        else:
+            with (folder / SAFE).open("rb") as opened:
+                length = int.from_bytes(opened.read(8), "little")
+                names = json.loads(opened.read(min(length, LARGEST)))
+        if is_table(names):
+            return frozenset(
+                part for name in {*names} - {"__metadata__"} for part in name.split(".")
+            )
+    return frozenset()
 
 
 def _pickled(file: Path) -> Fault:

@@ -81,22 +81,31 @@ def draft(choices: Choices, settings: Sequence[str]) -> Draft:
     steps = any(setting.startswith("train.max_steps=") for setting in settings)
     choices = replace(choices, epochs=0 if steps else choices.epochs)
     choices, open_choice = _settled(choices, settings)
-    compiled = compile_document(_document(choices, settings))
+    compiled = _compiled(choices, settings)
     choices = _chosen(choices, compiled, settings)
     choices = replace(choices, epochs=0 if steps else choices.epochs)
-    compiled = compile_document(_document(choices, settings))
+    compiled = _compiled(choices, settings)
     text = _document(choices, settings, final=True).text
     told = [w for w in compiled.warnings if w.code != "unpinned"]  # a line of the spec says that
     return Draft(text, compiled, (*open_choice, *told))
+
+
+def _compiled(choices: Choices, settings: Sequence[str]) -> Compiled:
+    """What these choices compile to. Raises CompileError with what is wrong, and no warning beside it."""
+    try:
+        return compile_document(_document(choices, settings))
+    except CompileError as error:
+        wrong = [problem for problem in error.diagnostics if problem.severity == "error"]
+        raise CompileError(wrong) from None
 
 
 def _settled(choices: Choices, settings: Sequence[str]) -> tuple[Choices, tuple[Diagnostic, ...]]:
     """The choices with what the model asks for, and what of it is still open. Raises CompileError with the
     errors that no choice here mends."""
     try:
-        compile_document(_document(choices, settings))
+        _compiled(choices, settings)
     except CompileError as error:
-        errors = [problem for problem in error.diagnostics if problem.severity == "error"]
+        errors = error.diagnostics
     else:
         return choices, ()
     no_template = [problem for problem in errors if problem.code == "no-chat-template"]

@@ -42,6 +42,7 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     experts = expert_layers(known)
     linears += EXPERT_LAYERS.get(known.model_type, ()) if linears else ()
     every = [*known.names(), *experts]
+    told = EMBEDDINGS if known.tied else EMBEDDINGS & {*spec.method.modules_to_save}
     for path, name in _named(spec.method):
         linear = path[1] == "target_modules" and "." not in name and bool(linears)
         if linear:
@@ -50,6 +51,8 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             there = any(f".{full}".endswith(f".{name}") for full in every)
         else:
             there = name in leaves or any(full.endswith(f".{name}") for full in experts)
+        if path[1] == "target_modules" and name in told:
+            continue  # by tied_layers_stay, or by rules_method.saved_or_adapted
         if not there:
             count = name.count(".") + 1
             near = (
@@ -64,6 +67,29 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
                 on="value",
                 why="PEFT passes over a name that matches nothing",
                 hints=[*guess(name, near or names), f"it has {', '.join(names)}"],
+            )
+
+
+def parts_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Names of modules are made of what the weight files of the folder name; transformers may put it together
+    in another way."""
+    local, known = facts.local_model, facts.architecture
+    if not isinstance(spec.method, Lora) or not local or not local.parts or known is None:
+        return
+    layers = EXPERT_LAYERS.get(known.model_type, ())
+    parts = {*local.parts, *layers, *EMBEDDINGS, "mlp", "experts"} - {"weight", "bias"}
+    shown = sorted(part for part in parts if not part.isdigit())
+    for path, name in _named(spec.method):
+        odd = next((part for part in name.split(".") if part not in parts and part != "*"), None)
+        if odd is not None:
+            yield at(
+                document,
+                path,
+                "unknown-module",
+                f'{spec.model.base} has no module "{name}"',
+                on="value",
+                why="PEFT passes over a name that matches nothing",
+                hints=guess(odd, shown) or [f"its weight files name {', '.join(shown)}"],
             )
 
 
