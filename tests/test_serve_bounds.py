@@ -7,12 +7,15 @@ import time
 import openai
 import pytest
 import uvicorn
+from ftc.runtime.data import time_limit
 from ftc.runtime.serve import gate
 from ftc.runtime.serve.__main__ import load
 from ftc.runtime.serve.app import build
 from starlette.testclient import TestClient
 
+from .odd_requests import ASK
 from .serving import CHATS, COMPLETIONS, GOOD, JSON, LONG, NAME, refused, send, serving
+from .test_bounds import NO_END
 
 pytestmark = pytest.mark.executed
 
@@ -95,3 +98,20 @@ def test_the_queue_has_a_bound_and_the_client_comes_again(tiny_model, monkeypatc
     assert patient.chat.completions.create(**GOOD).choices
     assert patient.chat.completions.create(**GOOD).choices, "its place is free again"
     server.should_exit = True
+
+
+@pytest.mark.parametrize(
+    "slow", [NO_END, "{{ 'a' * 20000 }}", "{{ ['a' * 9000, 'a' * 9000]|join }}"]
+)
+def test_a_template_without_end_stops_no_server(slow, tiny_model, monkeypatch):
+    monkeypatch.setattr(time_limit, "SECONDS", 0.5)
+    monkeypatch.setattr(time_limit, "LARGEST", 10_000)
+    engine = load(str(tiny_model), "cpu", "auto")
+    web = TestClient(build(engine, NAME, None), base_url="http://127.0.0.1")
+    usual = engine.tokenizer.chat_template
+    engine.tokenizer.chat_template = f"{{% if messages|length > 1 %}}{slow}{{% endif %}}{usual}"
+    answer = web.post(CHATS, json={**GOOD, "messages": [ASK, ASK]})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "template-refused"
+    assert "takes more than" in answer.json()["error"]["message"]
+    assert web.post(CHATS, json=GOOD).status_code == 200

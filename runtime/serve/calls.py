@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from .. import exported
+from ..data import jinja
 
 Calls = list[dict[str, Any]]
 
@@ -17,8 +18,8 @@ def opening(tokenizer: Any) -> str | None:
     user, call = exported.CALLING[:2]
     how: dict[str, Any] = {"tools": [exported.TOOL], "tokenize": False}
     try:
-        before = tokenizer.apply_chat_template([user], add_generation_prompt=True, **how)
-        after = tokenizer.apply_chat_template([user, call], **how)
+        before = jinja.applied(tokenizer, [user], add_generation_prompt=True, **how)
+        after = jinja.applied(tokenizer, [user, call], **how)
     except Exception:  # a template refuses in many ways
         return None
     answer = after[len(before) :]
