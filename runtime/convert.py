@@ -23,7 +23,17 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from . import adapters, distributed, exported, model_card, portable, stored, towers, validation
+from . import (
+    adapters,
+    distributed,
+    exported,
+    failed,
+    model_card,
+    portable,
+    stored,
+    towers,
+    validation,
+)
 from .data import load_tokenizer, read_template
 from .errors import RunError, run
 from .on_disk import Weights
@@ -271,6 +281,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line."""
     distributed.quiet()
-    run(lambda: convert(arguments()))
+    with failed.in_words():
+        convert(arguments())
+
+
+if __name__ == "__main__":
+    run(main)
