@@ -127,7 +127,9 @@ GROWS = "{% set n = namespace(t=[0]) %}{% for _ in range(99999) %}{% set n.t = (
 @pytest.mark.parametrize("template", [
     NO_END, GROWS + NO_END, "{{ messages[0].content * 1000 }}", "{{ ([1] * 20000)|length }}", "{{ 7 ** 99999 % 2 }}",
     "{% set n = namespace(a=7) %}{% for _ in range(20) %}{% set n.a = n.a * n.a %}{% endfor %}{{ n.a % 2 }}",
-    "{{ ('%20000d' % 1)|length }}", "{{ 'a'.center(20000)|length }}"])  # fmt: skip
+    "{{ ('%20000d' % 1)|length }}", "{{ 'a'.center(20000)|length }}",
+    "{{ 'a'|center(20000)|length }}", "{{ '%20000d'|format(1)|length }}", "{{ '{:>20000}'.format(1)|length }}",
+])  # fmt: skip
 def test_a_template_without_end(template, tokenizer, monkeypatch):
     from ftc.runtime.data import time_limit
     from ftc.runtime.data.render import Renderer

@@ -1,6 +1,8 @@
 """A conversation through a chat template by Jinja itself, as `apply_chat_template` does it."""
 
 import re
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from jinja2 import TemplateError
@@ -14,6 +16,7 @@ Span = tuple[int, int]
 # What a template may raise at a conversation that it was not written for.
 REFUSED = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 WIDTHS = re.compile(r"%[^a-zA-Z%]*?(\d+)")
+FIELDS = re.compile(r"\{[^{}]*:\D{0,3}(\d+)[^{}]*\}")
 PADDING = ("center", "expandtabs", "ljust", "rjust", "zfill")
 LONGEST = 100_000  # bits of a number
 
@@ -22,6 +25,19 @@ class Bounded(ImmutableSandboxedEnvironment):
     """A sandbox in which no single step is long, as the time limit holds between two steps only."""
 
     intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.filters |= {
+            name: _padding(self.filters[name]) for name in ("center", "indent", "format")
+        }
+
+    def wrap_str_format(self, value: Any) -> Any:
+        """What `str.format` is replaced by. Raises RunError for a field that pads beyond measure."""
+        found = super().wrap_str_format(value)
+        if found is not None and _wide(map(int, FIELDS.findall(value.__self__))):
+            raise time_limit.too_much()
+        return found
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """An operation, unless its result would be larger than any use. Raises RunError for that."""
@@ -46,6 +62,19 @@ def _too_large(operator: str, left: Any, right: Any) -> bool:
         return left.bit_length() + right.bit_length() > LONGEST
     times, text = (left, right) if isinstance(left, int) else (right, left)
     return isinstance(times, int) and hasattr(text, "__len__") and _wide([len(text) * times])
+
+
+def _padding(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that refuses to pad a text beyond measure."""
+
+    @wraps(call)
+    def bounded(text: Any, *arguments: Any, **more: Any) -> Any:
+        formats = call.__name__ == "do_format"
+        if _too_large("%", text, None) if formats else _wide((*arguments, *more.values())):
+            raise time_limit.too_much()
+        return call(text, *arguments, **more)
+
+    return bounded
 
 
 def _wide(sizes: Any) -> bool:
