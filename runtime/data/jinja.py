@@ -45,7 +45,7 @@ class Bounded(ImmutableSandboxedEnvironment):
             raise time_limit.too_much()
         return super().call_binop(context, operator, left, right)
 
-    def call(self, context: Any, function: Any, *arguments: Any, **more: Any) -> Any:  # pyright: ignore
+    def call(self, context: Any, function: Any, *arguments: Any, **more: Any) -> Any:
         """A call, unless it pads a text beyond measure. Raises RunError for that."""
         if getattr(function, "__name__", "") in PADDING and _wide(arguments):
             raise time_limit.too_much()
