@@ -118,11 +118,20 @@ def test_verify_deep_reads_every_byte(run):
 @pytest.mark.executed
 def test_a_checkpoint_records_the_base(compiled, tmp_path, tiny_model):
     shutil.copytree(tiny_model, tmp_path / "mine")
-    run = compiled(**{"model.base": '"mine"', "train.max_steps": "1"})
+    keys = {"train.max_steps": "2", "train.save_every": "1", "train.keep_checkpoints": "2"}
+    run = compiled(**{"model.base": '"mine"', **keys})
+    weights = tmp_path / "mine/model.safetensors"
+
+    def recorded():
+        return json.loads((run.folder / "checkpoints/step-000002/base.json").read_text())
+
     run.launch()
-    checkpoint = run.folder / "checkpoints/step-000001"
-    found = json.loads((checkpoint / "base.json").read_text())
-    assert found == {"model.safetensors": lock.sha256(tmp_path / "mine/model.safetensors")}
+    assert recorded() == {"model.safetensors": lock.sha256(weights)}
+    flip(weights, -4)  # another base, whose logits are as good as the same
+    shutil.rmtree(run.folder / "checkpoints/step-000002")
+    run.launch("--resume", "latest", "--allow-drift")
+    assert recorded() == {"model.safetensors": lock.sha256(weights)}
+    flip(weights, -4)
     CHANGES["tokenizer: its settings"](tmp_path / "mine")
     done = run.launch("--resume", "latest", check=False)
     assert done.returncode == 2

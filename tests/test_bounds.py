@@ -120,8 +120,16 @@ def test_a_parquet_footer_of_any_bytes(tmp_path):
 NO_END = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}"
 
 
-@pytest.mark.parametrize("template", [NO_END + "{% endfor %}{{ messages[0].content }}",
-                                      "{{ messages[0].content * 1000 }}"])  # fmt: skip
+NO_END += "{% endfor %}{{ messages[0].content }}"
+GROWS = "{% set n = namespace(t=[0]) %}{% for _ in range(99999) %}{% set n.t = (n.t, [0] * 400) %}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", [
+    NO_END, GROWS + NO_END, "{{ messages[0].content * 1000 }}", "{{ ([1] * 20000)|length }}", "{{ 7 ** 99999 % 2 }}",
+    "{% set n = namespace(a=7) %}{% for _ in range(20) %}{% set n.a = n.a * n.a %}{% endfor %}{{ n.a % 2 }}",
+    "{{ ('%20000d' % 1)|length }}", "{{ 'a'.center(20000)|length }}",
+    "{{ 'a'|center(20000)|length }}", "{{ '%20000d'|format(1)|length }}", "{{ '{:>20000}'.format(1)|length }}",
+])  # fmt: skip
 def test_a_template_without_end(template, tokenizer, monkeypatch):
     from ftc.runtime.data import time_limit
     from ftc.runtime.data.render import Renderer
@@ -130,9 +138,23 @@ def test_a_template_without_end(template, tokenizer, monkeypatch):
 
     monkeypatch.setattr(time_limit, "SECONDS", 1.0)
     monkeypatch.setattr(time_limit, "LARGEST", 10_000)
+    if template.startswith(GROWS):
+        monkeypatch.setattr(time_limit, "MEMORY", 20_000_000)
+        monkeypatch.setattr(time_limit, "SECONDS", 20.0)
     tokenizer.chat_template = template
     messages = [{"role": "user", "content": "twelve chars"}, {"role": "assistant", "content": "b"}]
     began = time.monotonic()
-    with pytest.raises(RunError, match="chat template takes more than 1 seconds"):
+    with pytest.raises(RunError, match=r"chat template takes more than .* seconds"):
         Renderer(tokenizer)(Conversation(messages), "rows:1")
     assert time.monotonic() - began < 10
+
+
+def test_a_template_that_computes_wrongly_is_refused(tokenizer):
+    from ftc.runtime.data.render import Renderer
+    from ftc.runtime.errors import RunError
+    from ftc.runtime.rows import Conversation
+
+    for wrong in ("1 // 0", "range(10 ** 9)", "2.0 ** 9999"):
+        tokenizer.chat_template = "{{ " + wrong + " }}{{ messages[0].content }}"
+        with pytest.raises(RunError, match="can't render this conversation"):
+            Renderer(tokenizer)(Conversation([{"role": "user", "content": "a"}]), "rows:1")

@@ -1,5 +1,7 @@
 """The token cache: whose tokens they are, and that they are made once."""
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -15,6 +17,7 @@ from ftc.runtime.data import cache, ledger, tokenizing, tokens
 from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
 from ftc.runtime.process import lock
+from ftc.runtime.train import launch
 
 from . import tiny
 from .tiny import write_lines
@@ -172,3 +175,39 @@ def test_the_key_knows_all_code_that_tokens_depend_on(tmp_path):
     code = cache._code(data.Source(file="a.jsonl", format=f"{own}:f"))
     assert code["rows.py"] != code["own"] == lock.sha256(own)
     assert {"data/words.py", "data/__init__.py", "formats/__init__.py"} <= code.keys()
+
+
+def test_a_file_system_without_locks(tokenizer, monkeypatch, capsys):
+    """As an NFS mount whose server runs no lock daemon: said where it matters, an error where it would harm."""
+    write_lines("a.jsonl", tiny.rows(3))
+
+    def refuse(code):
+        def flock(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    refuse(errno.ENOLCK)
+    with pytest.raises(
+        RunError, match=r"error\[no-locks\].*No locks available.*\n  hint: .*FTC_CACHE"
+    ):
+        cache.tokens(data.Source(file="a.jsonl"), tokenizer, SETTINGS)
+    launch._alone()
+    assert "No locks available (.running): a second start" in capsys.readouterr().out
+    refuse(errno.EACCES)  # how some say that another process holds it
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+    with pytest.raises(RunError, match="already-running"):
+        launch._alone()
+
+
+def test_no_clock_decides_whose_tokens_they_are(tokenizer):
+    write_lines("a.jsonl", tiny.rows(3))
+    source = data.Source(file="a.jsonl")
+    cache.tokens(source, tokenizer, SETTINGS)
+    for seconds in (0, 2**33):  # 1970, 2242
+        for path in (Path("a.jsonl"), *Path("cache/tokens").rglob("*")):
+            os.utime(path, (seconds, seconds))
+        assert cache.tokens(source, tokenizer, SETTINGS).said == "tokens from cache"
+    write_lines("a.jsonl", tiny.rows(3, seed=1))
+    os.utime("a.jsonl", (0, 0))  # older than its tokens, and other rows
+    assert cache.tokens(source, tokenizer, SETTINGS).said.startswith("tokenized in")

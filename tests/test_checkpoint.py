@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,6 +158,27 @@ def test_an_old_checkpoint_that_cannot_go_ends_no_training(place, monkeypatch, c
     monkeypatch.setattr(Path, "rename", rename)
     save(4)
     assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000004"]
+
+
+def test_the_newest_is_the_one_of_most_steps_whatever_its_date(place, monkeypatch):
+    """After a clock was set back or ahead; and on a file system that flushes no folders."""
+    from ftc.runtime.checkpoint import stored
+
+    fsync = os.fsync
+
+    def of_files(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    for step, seconds in ((9, 2**33), (10, 0), (1_000_000, 5)):
+        save(step, keep=3)
+        os.utime(f"checkpoints/step-{step:06d}", (seconds, seconds))
+    assert stored.newest() == Path("checkpoints/step-1000000")
+    assert [step for step, _ in stored.steps()] == [9, 10, 1_000_000]
+    save(1_000_001, keep=2)
+    assert [step for step, _ in stored.steps()] == [1_000_000, 1_000_001]
 
 
 def test_whoever_reads_moves_nothing(place, capsys):

@@ -3,11 +3,14 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from ftc.runtime.errors import RunError
 from ftc.runtime.train import failed, guards
 
+from .conftest import environ
 from .test_resume import flip
 
 
@@ -112,12 +115,26 @@ def test_a_directory_that_can_not_be_written(monkeypatch):
 
 
 @pytest.mark.executed
-def test_launch_ends_in_an_error(compiled, tmp_path, tiny_model):
+def test_launch_convert_and_chat_end_in_an_error(compiled, tmp_path, tiny_model):
+    from ftc.runtime import checkpoint
+
     shutil.copytree(tiny_model, tmp_path / "mine")
     edit("config.json", hidden_act="what")(tmp_path / "mine")
     run = compiled(**{"model.base": '"mine"', "train.max_steps": "1"})
-    done = run.launch(check=False)
-    assert done.returncode == 2
-    assert "error[cannot-load]: transformers can't load this: KeyError: 'what'" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Traceback" in (run.folder / "logs/traceback.txt").read_text()
+    saved = run.folder / "checkpoints/step-000001"
+    saved.mkdir(parents=True)
+    contents = {"state.json": b"{}", "probe.json": b"[[1, 2]]"}
+    digests = {name: checkpoint._write(saved / name, text) for name, text in contents.items()}
+    (saved / "digests.json").write_text(json.dumps(digests))
+    commands = {"launch.sh": ["--start-over"], "convert.sh": ["--checkpoint", str(saved)]}
+    commands["chat.py"] = ["--base", "--prompt", "Hi"]
+    for script in ("convert.sh", "chat.py", "launch.sh"):
+        shutil.rmtree(run.folder / "logs", ignore_errors=True)
+        shell = [sys.executable if script.endswith(".py") else "bash", str(run.folder / script)]
+        done = subprocess.run(
+            [*shell, *commands[script]], capture_output=True, text=True, env=environ(), cwd=tmp_path
+        )
+        assert done.returncode == 2, script
+        assert "error[cannot-load]: transformers can't load this: KeyError: 'what'" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Traceback" in (run.folder / "logs/traceback.txt").read_text()

@@ -1,73 +1,35 @@
 """The CPU server: odd requests by a raw client, right ones by the real openai client, both to one server."""
 
-import http.client
 import importlib.util
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import openai
 import pytest
 import torch
-import uvicorn
-from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.rows import Conversation
-from ftc.runtime.serve import calls, gate
-from ftc.runtime.serve.__main__ import load
-from ftc.runtime.serve.app import build
-from ftc.runtime.serve.text import Text, begun
-from starlette.testclient import TestClient
+from ftc.runtime.serve import gate
 
-from .conftest import environ
-from .odd_requests import ASK, BODIES, CHAT, COMPLETION, LAMP
+from .odd_requests import ASK, BODIES, CHAT, COMPLETION
+from .serving import (
+    CHATS,
+    COMPLETIONS,
+    GOOD,
+    GOOD_PROMPT,
+    JSON,
+    LONG,
+    NAME,
+    changed,
+    refused,
+    send,
+    serving,
+)
 
 pytestmark = pytest.mark.executed
-NAME = "tiny one"
-JSON = {"content-type": "application/json"}
-GOOD = {"model": NAME, "messages": [ASK], "max_tokens": 4, "temperature": 0}
-GOOD_PROMPT = {"model": NAME, "prompt": "the model", "max_tokens": 4, "temperature": 0}
-CHATS, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-
-
-@contextmanager
-def serving(model: Path, folder: Path, *more: str, **environment: str) -> Iterator[SimpleNamespace]:
-    """A server in a process of its own: its port, process and log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "ftc.runtime.serve", str(model), "--port", str(port)]
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--model-name", NAME, *more],
-            env=environ(**environment),
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        deadline = time.monotonic() + 120
-        while "startup complete" not in (said := (folder / "server.log").read_text()):
-            assert process.poll() is None and time.monotonic() < deadline, said
-            time.sleep(0.1)
-        while True:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield SimpleNamespace(port=port, process=process, log=folder / "server.log")
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -82,32 +44,6 @@ def client(server) -> openai.OpenAI:
     return openai.OpenAI(
         base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0
     )
-
-
-def send(server, path: str, body: Any, headers: dict | None = None, method: str = "POST"):
-    """(status, headers, what came back) of one raw request."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    try:
-        connection.request(method, path, raw, JSON if headers is None else headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-    finally:
-        connection.close()
-
-
-def changed(good: dict, change: dict) -> dict:
-    return {k: v for k, v in {**good, **change}.items() if v is not ...}
-
-
-def refused(answer, status: int = 400) -> dict:
-    """OpenAI's error object of an answer that refuses."""
-    assert answer[0] == status, answer
-    error = json.loads(answer[2])["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert isinstance(error["message"], str) and error["message"]
-    assert len(answer[2]) < 3000
-    return error
 
 
 def test_odd_requests_are_refused_where_they_are_wrong(server):
@@ -284,9 +220,6 @@ def test_completions(client, loaded):
     assert "".join(c.choices[0].text for c in stream) == "the model" + one.choices[0].text
 
 
-LONG = {"model": NAME, "prompt": "a", "max_tokens": 500, "n": 100, "temperature": 0}
-
-
 def test_a_client_that_leaves_ends_its_generation(server, client):
     """Else the hundred answers would hold up the next request for minutes."""
     for stream in (False, True):
@@ -305,190 +238,6 @@ def test_a_client_that_leaves_ends_its_generation(server, client):
         began = time.monotonic()
         assert client.chat.completions.create(**GOOD).choices
         assert time.monotonic() - began < 5
-
-
-def test_sigterm_ends_the_server_within_seconds(tiny_model, tmp_path):
-    """With a key, whatever the case of Bearer; and while answers are under way."""
-    key = {"TINY_KEY": "a key with 'quotes'"}
-    with serving(tiny_model, tmp_path, "--api-key-env", "TINY_KEY", **key) as server:
-        for scheme in ("Bearer", "bearer", "BEARER "):
-            known = {**JSON, "authorization": f"{scheme} {key['TINY_KEY']}", "host": "any.example"}
-            assert send(server, CHATS, GOOD, known)[0] == 200
-        for wrong in (
-            {},
-            {"authorization": f"Basic {key['TINY_KEY']}"},
-            {"authorization": "Bearer"},
-        ):
-            refused(send(server, CHATS, GOOD, {**JSON, **wrong}), 401)
-            refused(send(server, "/nowhere", GOOD, {**JSON, **wrong}), 401)
-        found = []
-        ask = threading.Thread(
-            target=lambda: found.append(send(server, COMPLETIONS, LONG, known)), daemon=True
-        )
-        ask.start()
-        time.sleep(0.7)
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(10)
-        assert time.monotonic() - began < 5
-        ask.join(5)
-        error = refused(found[0], 503)
-        assert error["type"] == "server_error" and "retry-after" in found[0][1]
-        assert key["TINY_KEY"] not in server.log.read_text()
-
-
-def test_a_session_may_be_shorter_and_never_longer(tiny_model):
-    assert load(str(tiny_model), "cpu", "auto", 64).positions == 64
-    with pytest.raises(ValueError, match="512 positions"):
-        load(str(tiny_model), "cpu", "auto", 513)
-
-
-def test_a_prompt_beyond_the_session_is_refused(tiny_model):
-    name = "微调"
-    app = build(load(str(tiny_model), "cpu", "auto", 64), name, None)
-    web = TestClient(app, base_url="http://127.0.0.1")
-    assert web.get(f"/v1/models/{name}").json()["id"] == name
-
-    def ask(text: str):
-        messages = [{"role": "user", "content": text}]
-        return web.post(CHATS, json={**GOOD, "model": name, "messages": messages})
-
-    assert ask("the model reads").status_code == 200
-    answer = ask("the model reads " * 40)
-    assert answer.status_code == 400 and "64" in answer.json()["error"]["message"]
-
-
-# In this process, with a model that says what the test wants.
-
-
-@pytest.fixture
-def scripted(tiny_model, monkeypatch):
-    """scripted(template, says) -> a client of an app whose model says that."""
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")
-
-    def make(template: str, says: str) -> SimpleNamespace:
-        engine = load(str(tiny_model), "cpu", "auto")
-        engine.positions = 4096
-        tokenizer = engine.tokenizer
-        tokenizer.chat_template = chat_templates()[template].read_text("utf-8")
-        ids = tokenizer(says)["input_ids"]
-
-        def generate(prompt, streamer, **_):
-            for token in (prompt, *torch.tensor(ids)[:, None]):
-                streamer.put(token)
-
-        monkeypatch.setattr(engine.model, "generate", generate)
-        web = TestClient(build(engine, NAME, None), base_url="http://127.0.0.1")
-        return SimpleNamespace(ask=lambda **more: web.post(CHATS, json={**GOOD, **more}))
-
-    return make
-
-
-def streamed(answer) -> tuple[str, list[dict], str]:
-    """The text, the calls and the end of a stream."""
-    text, called, end = "", [], None
-    for line in answer.text.split("\n\n")[:-2]:
-        (choice,) = json.loads(line.removeprefix("data: "))["choices"]
-        text += choice["delta"].get("content") or ""
-        called += choice["delta"].get("tool_calls") or []
-        end = choice["finish_reason"]
-    return text, called, end
-
-
-WRITTEN = {
-    "qwen2.5": ("Hm.\n", '<tool_call>\n{"name": "lamp", "arguments": {"on": 1}}\n</tool_call>'),
-    "llama3.1": ("", '{"name": "lamp", "parameters": {"on": 1}}'),
-    "mistral-v3": (
-        "",
-        '[TOOL_CALLS] [{"name": "lamp", "arguments": {"on": 1}, "id": "a1b2c3d4e"}]',
-    ),
-}
-
-
-@pytest.mark.parametrize("template", WRITTEN)
-def test_calls_of_tools_are_read_as_the_template_writes_them(template, scripted):
-    before, call = WRITTEN[template]
-    client = scripted(template, before + call + "<|im_end|>")
-    (choice,) = client.ask(tools=[LAMP]).json()["choices"]
-    assert choice["finish_reason"] == "tool_calls"
-    assert (choice["message"]["content"] or "") == before.strip()
-    (found,) = choice["message"]["tool_calls"]
-    assert found["function"]["name"] == "lamp"
-    assert json.loads(found["function"]["arguments"]) == {"on": 1}
-    text, called, end = streamed(client.ask(tools=[LAMP], stream=True))
-    assert text == before.strip() and end == "tool_calls"
-    assert [each["function"] for each in called] == [found["function"]]
-    back = [ASK, choice["message"], {"role": "tool", "tool_call_id": found["id"], "content": "on"}]
-    assert client.ask(tools=[LAMP], messages=back).status_code == 200
-    plain = client.ask(tools=[LAMP], tool_choice="none").json()["choices"][0]
-    assert plain["message"]["content"] == before + call and plain["finish_reason"] == "stop"
-
-
-def test_what_only_looks_like_a_call_is_text(scripted):
-    for template, says in (
-        ("qwen2.5", "a <tool_call> is"),
-        ("qwen2.5", '<tool_call>{"name": 7}'),
-        ("llama3.1", '{"a": 1}'),
-        ("llama3.1", "[1, 2"),
-        ("llama3.1", " x {"),
-    ):
-        client = scripted(template, says + "<|im_end|>")
-        (choice,) = client.ask(tools=[LAMP]).json()["choices"]
-        assert choice["message"]["content"] == says and choice["finish_reason"] == "stop"
-        assert streamed(client.ask(tools=[LAMP], stream=True)) == (says, [], "stop")
-
-
-def test_every_template_for_tools_is_known(tokenizer):
-    templates = {name: path.read_text("utf-8") for name, path in chat_templates().items()}
-    for name, template in templates.items():
-        tokenizer.chat_template = template
-        place = "tool_calls" in template
-        assert (calls.opening(tokenizer) is not None) == place, name
-
-
-def test_a_failure_is_told_in_openais_form(tiny_model, monkeypatch):
-    engine = load(str(tiny_model), "cpu", "auto")
-    monkeypatch.setattr(engine.model, "generate", lambda *_, **__: 1 / 0)
-    web = TestClient(
-        build(engine, NAME, None), base_url="http://127.0.0.1", raise_server_exceptions=False
-    )
-    answer = web.post(CHATS, json=GOOD)
-    assert answer.status_code == 500 and answer.json()["error"]["type"] == "server_error"
-
-
-def test_the_queue_has_a_bound_and_the_client_comes_again(tiny_model, monkeypatch):
-    config = uvicorn.Config(build(load(str(tiny_model), "cpu", "auto"), NAME, None), port=0)
-    server = uvicorn.Server(config)
-    threading.Thread(target=server.run, daemon=True).start()
-    while not server.started:
-        time.sleep(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    url = f"http://127.0.0.1:{port}/v1"
-    monkeypatch.setattr(gate, "WAITING", 0)
-    with pytest.raises(openai.InternalServerError) as found:
-        openai.OpenAI(base_url=url, api_key="x", max_retries=0).chat.completions.create(**GOOD)
-    assert found.value.status_code == 503 and found.value.code == "overloaded"
-    threading.Timer(0.5, lambda: setattr(gate, "WAITING", 1)).start()
-    patient = openai.OpenAI(base_url=url, api_key="x", max_retries=2)
-    assert patient.chat.completions.create(**GOOD).choices
-    assert patient.chat.completions.create(**GOOD).choices, "its place is free again"
-    server.should_exit = True
-
-
-def test_text_grows_by_whole_characters_and_never_by_half_a_stop(tokenizer):
-    for said in ("the model 你好 🙂 end", "a\n\nb", " é", "stop sto stopp"):
-        for stops in ([], ["stop"], ["\n\n", "el 你"], ["🙂 e", "好 🙂"]):
-            text, seen = Text(tokenizer, set(), stops), ""
-            for token in tokenizer(said)["input_ids"]:
-                text.add(token)
-                assert text.text[: len(seen)] == seen
-                seen = text.text[: text.sure]
-                if text.stopped:
-                    break
-            text.end()
-            places = [said.find(stop) for stop in stops if stop in said]
-            assert text.text[: text.sure] == said[: min(places, default=len(said))]
-    assert begun("abc<tool", ["<tool_call>"]) == 5 and begun("abc", ["x"]) == 0
 
 
 def test_json_is_made_or_refused(client, tokenizer):

@@ -1,6 +1,7 @@
 """Writing a run directory: nothing is lost, nothing is half written, nothing lands outside."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from ftc.compiler import compile_file, write
+from ftc.compiler import compile_file
 from ftc.compiler.cli import main
+from ftc.compiler.pipeline.compile import write
 from ftc.compiler.run_dir.write import LOCK, PENDING
 
+from .conftest import environ
 from .specs import BASE, HELD_OUT, ftc, merged, snapshot, toml
 
 
@@ -168,7 +171,7 @@ def test_a_run_that_is_not_whole_is_used_by_nobody(
         refusal = ftc(command, out, *others, exit_code=2)
         assert f"{out}: error[pending]: a compilation into this directory" in refusal.stderr
     launched = subprocess.run(
-        ["bash", out / "launch.sh"], capture_output=True, text=True, check=False
+        ["bash", out / "launch.sh"], capture_output=True, text=True, check=False, env=environ()
     )
     assert launched.returncode == 2
     assert "ftc.lock.new: error[pending]" in launched.stderr
@@ -187,6 +190,10 @@ def test_a_mount_point_is_written_inside_of_it(
             raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
         replace(source, target, **keywords)
 
+    def without_locks(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)  # as NFS may be
     monkeypatch.setattr(os, "replace", on_one_file_system)
     monkeypatch.setattr(os, "rename", on_one_file_system)
     for seed in (1, 7):

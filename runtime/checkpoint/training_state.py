@@ -10,6 +10,7 @@ kill at any moment, or a full disk, leaves whole checkpoints only. digests.json 
 of every file; they are compared before a checkpoint is gone on with.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -187,8 +188,16 @@ def _write(path: Path, content: bytes) -> list[Any]:
 
 def _flush(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # a file system that flushes no folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _all_or_none(folder: Path, work: Callable[[], None]) -> None:

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import pyarrow as pa
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -87,7 +86,7 @@ def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Setting
     """The tokens of a source. Tokenizes if they are not there yet, or damaged."""
     before = reading.check_there(source)
     folder = download.cache() / "tokens" / key(source, tokenizer, settings)
-    with _writable(folder.parent), filelock.FileLock(f"{folder}.lock"):
+    with _writable(folder.parent), download.alone(folder):
         found, said = _open(folder, source), "tokens from cache"
         if found is None:
             begun = time.perf_counter()

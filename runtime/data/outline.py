@@ -16,9 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .jinja import REFUSED
+from .jinja import REFUSED, Bounded
 
 TYPICAL = "some text"  # the stand-in answers as this text would
 PROOFS, EVERY = 3, 64
@@ -190,7 +189,7 @@ def _raise(message: str) -> Any:
 
 @lru_cache(maxsize=16)
 def _compiled(template: str) -> Any:
-    env = ImmutableSandboxedEnvironment(
+    env = Bounded(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
     )
     env.filters.update({k: _blind(v) for k, v in env.filters.items() if k not in FILTERS})

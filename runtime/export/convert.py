@@ -25,11 +25,12 @@ from safetensors.torch import load_file
 
 from ..checkpoint import stored, validation
 from ..data import load_tokenizer, read_template
-from ..errors import RunError, run
+from ..errors import RunError
 from ..model import adapters, towers
 from ..model.on_disk import Weights
 from ..model.rebuilt import Job, load_base, load_trained, merge, ready
 from ..process import distributed
+from ..train import failed
 from . import model_card, portable, served_tokenizer
 
 # How libraries refuse something, or the system does; anything else is a mistake in the code.
@@ -275,5 +276,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    """The command line."""
     distributed.quiet()
-    run(lambda: convert(arguments()))
+    with failed.in_words():
+        convert(arguments())

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ..data import jinja
 from ..data.places import CALLING, PLAIN, SYSTEM, TOOL
 from ..data.tokens import chat_samples, end_of_answer
 from ..errors import RunError
@@ -97,8 +98,8 @@ def _compare(
     exported: PreTrainedTokenizerBase, prompt: Conversation, ids: list[int], folder: Path
 ) -> None:
     how: dict[str, Any] = {"tools": prompt.tools, "add_generation_prompt": True}
-    found = exported.apply_chat_template(prompt.messages, return_dict=False, **how)
-    text = exported.apply_chat_template(prompt.messages, tokenize=False, **how)
+    found = jinja.applied(exported, prompt.messages, return_dict=False, **how)
+    text = jinja.applied(exported, prompt.messages, tokenize=False, **how)
     for way, theirs in (
         ("apply_chat_template", found),
         ("the rendered text, as lmdeploy tokenizes it,", exported.encode(text)),

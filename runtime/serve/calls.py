@@ -4,6 +4,7 @@ import json
 import secrets
 from typing import Any
 
+from ..data import jinja
 from ..export import served_tokenizer
 
 Calls = list[dict[str, Any]]
@@ -17,8 +18,8 @@ def opening(tokenizer: Any) -> str | None:
     user, call = served_tokenizer.CALLING[:2]
     how: dict[str, Any] = {"tools": [served_tokenizer.TOOL], "tokenize": False}
     try:
-        before = tokenizer.apply_chat_template([user], add_generation_prompt=True, **how)
-        after = tokenizer.apply_chat_template([user, call], **how)
+        before = jinja.applied(tokenizer, [user], add_generation_prompt=True, **how)
+        after = jinja.applied(tokenizer, [user, call], **how)
     except Exception:  # a template refuses in many ways
         return None
     answer = after[len(before) :]

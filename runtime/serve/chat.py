@@ -8,7 +8,7 @@ import torch
 import transformers
 from transformers import TextStreamer
 
-from ..data import require_embeddings
+from ..data import jinja, require_embeddings
 from ..errors import EXIT_ERROR, RunError
 from ..export.served_tokenizer import stops
 
@@ -46,9 +46,8 @@ def generate(
 
     Raises RunError for a message with a token that the model has no embedding for.
     """
-    prompt = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, return_tensors="pt", return_dict=False
-    ).to(model.device)
+    how = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": False}
+    prompt = jinja.applied(tokenizer, messages, **how).to(model.device)
     require_embeddings(
         model, tokenizer, prompt[0].tolist(), f"prompt {messages[-1]['content'][:60]!r}"
     )

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..data import jinja, time_limit
+from ..errors import RunError
 from ..formats import conversations
 from ..rows import Conversation, Message
 from .errors import ApiError
@@ -28,7 +30,18 @@ def conversation(raw: dict[str, Any], called: bool) -> Conversation:
 
 
 def prompt(tokenizer: Any, asked: Conversation) -> str:
-    """What stands in front of the next answer. Raises ApiError where the template refuses or leaves out."""
+    """What stands in front of the next answer.
+
+    Raises ApiError where the template refuses or leaves out, or takes too long.
+    """
+    try:
+        return time_limit.within(lambda: _prompt(tokenizer, asked))
+    except RunError as error:
+        text = f"messages: {error.args[1]}"
+        raise ApiError(400, text, "messages", "template-refused") from None
+
+
+def _prompt(tokenizer: Any, asked: Conversation) -> str:
     text = _written(tokenizer, asked.messages, asked.tools)
     for what, param, other in _others(asked):
         try:
@@ -47,9 +60,10 @@ def prompt(tokenizer: Any, asked: Conversation) -> str:
 
 def _written(tokenizer: Any, messages: list[Message], tools: list[dict[str, Any]] | None) -> str:
     try:
-        return tokenizer.apply_chat_template(
-            messages, tools=tools, add_generation_prompt=True, tokenize=False
-        )
+        how = {"add_generation_prompt": True, "tokenize": False}
+        return jinja.applied(tokenizer, messages, tools=tools, **how)
+    except RunError:
+        raise
     except Exception as error:  # a template computes with whatever a message holds
         text = f"messages: the chat template can't render this conversation: {error}"
         raise ApiError(400, text[:1000], "messages", "template-refused") from None

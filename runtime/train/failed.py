@@ -1,4 +1,4 @@
-"""What a library raises while a run loads, in words: what it says first, where, and what to do.
+"""What a library raises while a run or its model loads, in words: what it says first, where, and what to do.
 
 Most of it comes of a damaged file: a library reads a base that is cut or odd, and ends deep inside. The traceback is
 kept in logs/traceback.txt.
@@ -8,6 +8,7 @@ import errno
 import os
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -16,13 +17,27 @@ from . import guards
 
 LOG = Path("logs/traceback.txt")
 OURS = Path(__file__).parent.parent
+SCRIPTS = ("train.py", "chat.py")
 LONGEST = 300  # characters of what is quoted
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def loading(error: BaseException) -> RunError | None:
+@contextmanager
+def in_words(folder: Path = Path()) -> Iterator[None]:
+    """Loads a model of the run in `folder`. Raises RunError for what a library or the system raises inside."""
+    try:
+        yield
+    except (RunError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # what a library in Rust panics with is no Exception
+        if (found := loading(error, folder)) is None:
+            raise
+        raise found from None
+
+
+def loading(error: BaseException, folder: Path = Path()) -> RunError | None:
     """The error of a run that has not begun to train, if it comes from the system or a library; None for a
-    mistake in train.py or the runtime, whose traceback says more."""
+    mistake in a script of the run or the runtime, whose traceback says more."""
     frames = list(_frames(error.__traceback__))
     if guards.Guard.latest is not None or not frames:
         return None
@@ -45,7 +60,7 @@ def loading(error: BaseException) -> RunError | None:
         "if the file is damaged, copy or download it again; `ftc check` and `ftc verify` look at a local base"
         if file or base
         else "change in the spec what it names, and compile again",
-        _keep(error),
+        _keep(error, folder),
         where=where,
     )
 
@@ -58,7 +73,7 @@ def _frames(found: TracebackType | None) -> Iterator[FrameType]:
 
 def _is_ours(frame: FrameType) -> bool:
     path = Path(frame.f_code.co_filename)
-    return OURS in path.parents or path.name == "train.py"
+    return OURS in path.parents or path.name in SCRIPTS
 
 
 def _library(frame: FrameType) -> str:
@@ -96,8 +111,9 @@ def _file(frame: FrameType) -> Path | None:
 
 
 def _line(frames: list[FrameType]) -> str:
-    own = [frame for frame in frames if Path(frame.f_code.co_filename).name == "train.py"]
-    return f"train.py:{own[-1].f_lineno}" if own else "run"
+    places = ((Path(frame.f_code.co_filename).name, frame.f_lineno) for frame in frames)
+    own = [f"{name}:{line}" for name, line in places if name in SCRIPTS]
+    return own[-1] if own else "run"
 
 
 def _first_line(error: BaseException) -> str:
@@ -108,11 +124,11 @@ def _first_line(error: BaseException) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}..."
 
 
-def _keep(error: BaseException) -> str:
+def _keep(error: BaseException, folder: Path) -> str:
     """Writes the traceback down; says where it is."""
     text = "".join(traceback.format_exception(error))
     rank = os.environ.get("RANK", "0")
-    path = LOG if rank == "0" else LOG.with_name(f"traceback-{rank}.txt")
+    path = folder / (LOG if rank == "0" else LOG.with_name(f"traceback-{rank}.txt"))
     try:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8", "replace")

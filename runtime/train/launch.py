@@ -75,10 +75,11 @@ def _alone() -> None:
     for _ in range(20):
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):
             time.sleep(0.5)  # an earlier start may be about to end
-        except OSError:
-            return None  # a file system without such locks
+        except OSError as error:
+            said = f"WARNING: {error.strerror} ({RUNNING}): a second start in this directory is not noticed."
+            return print(said, flush=True)
     raise RunError(
         "already-running",
         "another start of this run is training in this directory",

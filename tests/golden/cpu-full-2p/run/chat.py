@@ -12,7 +12,10 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
-from ftc.runtime import chat, data, distributed, models
+from ftc.runtime.serve import chat
+from ftc.runtime import data, errors, models
+from ftc.runtime.process import distributed
+from ftc.runtime.train import failed
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default
@@ -42,16 +45,17 @@ def main():
     if not options.base and not trained.is_dir():
         parser.error(f"there is no {trained.relative_to(FOLDER)}/ yet: run bash convert.sh first")
 
-    source = base_model() if options.base else str(trained)
-    model = chat.load(
-        source,
-        device_map="cpu",
-        dtype="float32",
-    )
-    tokenizer = data.load_tokenizer(source)
-    tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
+    with failed.in_words(FOLDER):
+        source = base_model() if options.base else str(trained)
+        model = chat.load(
+            source,
+            device_map="cpu",
+            dtype="float32",
+        )
+        tokenizer = data.load_tokenizer(source)
+        tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -9,7 +9,10 @@ Talk to the model. Without a choice: the merged one if convert.sh has made it, e
 import argparse
 from pathlib import Path
 
-from ftc.runtime import chat, data, distributed
+from ftc.runtime.serve import chat
+from ftc.runtime import data, errors
+from ftc.runtime.process import distributed
+from ftc.runtime.train import failed
 from transformers import BitsAndBytesConfig
 
 FOLDER = Path(__file__).resolve().parent
@@ -53,19 +56,20 @@ def main():
         if wanted and not path.is_dir():
             parser.error(f"there is no {path.relative_to(FOLDER)}/ yet: run bash convert.sh first")
 
-    source = str(merged) if use_merged else base_model()
-    model = chat.load(
-        source,
-        adapter=str(adapter) if use_adapter else None,
-        device_map="auto",  # on the GPUs, and in memory what they can't hold
-        quantization_config=None if use_merged else QUANTIZATION,
-        dtype="bfloat16",
-        revision=None if use_merged else REVISION,
-    )
-    tokenizer = data.load_tokenizer(source, revision=None if use_merged else REVISION)
-    tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
+    with failed.in_words(FOLDER):
+        source = str(merged) if use_merged else base_model()
+        model = chat.load(
+            source,
+            adapter=str(adapter) if use_adapter else None,
+            device_map="auto",  # on the GPUs, and in memory what they can't hold
+            quantization_config=None if use_merged else QUANTIZATION,
+            dtype="bfloat16",
+            revision=None if use_merged else REVISION,
+        )
+        tokenizer = data.load_tokenizer(source, revision=None if use_merged else REVISION)
+        tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

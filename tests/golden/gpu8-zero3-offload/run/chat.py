@@ -9,7 +9,10 @@ Talk to the model.
 import argparse
 from pathlib import Path
 
-from ftc.runtime import chat, data, distributed
+from ftc.runtime.serve import chat
+from ftc.runtime import data, errors
+from ftc.runtime.process import distributed
+from ftc.runtime.train import failed
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
@@ -37,17 +40,18 @@ def main():
     if not options.base and not trained.is_dir():
         parser.error(f"there is no {trained.relative_to(FOLDER)}/ yet: run bash convert.sh first")
 
-    source = base_model() if options.base else str(trained)
-    model = chat.load(
-        source,
-        device_map="auto",  # on the GPUs, and in memory what they can't hold
-        dtype="bfloat16",
-        revision=REVISION if options.base else None,
-    )
-    tokenizer = data.load_tokenizer(source, revision=REVISION if options.base else None)
-    tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
+    with failed.in_words(FOLDER):
+        source = base_model() if options.base else str(trained)
+        model = chat.load(
+            source,
+            device_map="auto",  # on the GPUs, and in memory what they can't hold
+            dtype="bfloat16",
+            revision=REVISION if options.base else None,
+        )
+        tokenizer = data.load_tokenizer(source, revision=REVISION if options.base else None)
+        tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
-from ftc.runtime import chat, data, distributed, models
+from ftc.runtime.serve import chat
+from ftc.runtime import data, errors, models
+from ftc.runtime.process import distributed
+from ftc.runtime.train import failed
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default
@@ -48,17 +51,18 @@ def main():
         if wanted and not path.is_dir():
             parser.error(f"there is no {path.relative_to(FOLDER)}/ yet: run bash convert.sh first")
 
-    source = str(merged) if use_merged else base_model()
-    model = chat.load(
-        source,
-        adapter=str(adapter) if use_adapter else None,
-        device_map="cpu",
-        dtype="float32",
-    )
-    tokenizer = data.load_tokenizer(source)
-    tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
+    with failed.in_words(FOLDER):
+        source = str(merged) if use_merged else base_model()
+        model = chat.load(
+            source,
+            adapter=str(adapter) if use_adapter else None,
+            device_map="cpu",
+            dtype="float32",
+        )
+        tokenizer = data.load_tokenizer(source)
+        tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
     chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)
