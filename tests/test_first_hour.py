@@ -9,7 +9,7 @@ from pathlib import Path
 
 import ftc as library
 import pytest
-from ftc.compiler import compile_document
+from ftc.compiler import compile_document, lengths
 from ftc.compiler.duration import duration
 from ftc.compiler.installing import install
 from ftc.compiler.load import parse
@@ -254,3 +254,12 @@ def test_new_writes_the_day_where_the_template_asks_for_it(rows: Path) -> None:
 def test_what_never_thinks_is_taught_no_think_block(base: str) -> None:
     found = near_template(base)
     assert found and found.template == "qwen3_nothink"
+
+
+def test_tools_and_calls_are_measured_as_the_json_that_a_template_writes() -> None:
+    """Not by their values alone: of a schema that is a third."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object",
+            "properties": {name: {"type": "number"} for name in "abcdefgh"}}}}  # fmt: skip
+    row = {"messages": [{"role": "user", "content": "Add"}, {"role": "assistant", "content": "3"}]}
+    more = lengths.tokens({**row, "tools": [tool]}) - lengths.tokens(row)
+    assert more == pytest.approx(len(json.dumps([tool])) / lengths.BYTES, rel=0.2)
