@@ -55,6 +55,25 @@ def test_every_fate_of_a_row_is_counted(tokenizer, capsys):
         data.load(sources, tokenizer, 8, "assistant", "drop", "logs/d.json")
 
 
+def test_what_a_format_leaves_out_of_a_row_is_counted(tokenizer, capsys):
+    """A greeting that nobody asked for, a question that nobody answered: as the table and the page say."""
+    from ftc.runtime.tools import preview_page
+
+    greets, asks = {"from": "gpt", "value": "Hello"}, {"from": "human", "value": "a spec"}
+    rows = [[greets, asks, greets], [asks, greets], [greets, asks, greets, asks]]
+    write_lines("a.jsonl", [{"conversations": row} for row in rows])
+    source = data.Source(file="a.jsonl", format="sharegpt")
+    for _ in range(2):  # the second time from the cache
+        data.load([source], tokenizer, 96, "assistant", "drop", "logs/data.json")
+        said = capsys.readouterr().out
+        assert (
+            "2 with an answer before the first question, which the format leaves out: a.jsonl:1, a.jsonl:3\n"
+            "  1 with a question after the last answer, which the format leaves out: a.jsonl:3"
+        ) in said
+    counts = json.loads(Path("logs/data.json").read_text())
+    assert "<b>2</b> with an answer before the first question" in preview_page._ledger(counts)
+
+
 def test_a_row_that_is_far_too_long_is_dropped_before_it_takes_memory(tokenizer, monkeypatch):
     known, seen = words.words(tokenizer), []
     real = known.samples
