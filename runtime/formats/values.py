@@ -104,9 +104,9 @@ def dialogue(messages: list[Message], tools: list[Row] | None = None) -> Convers
     """Messages as turns: what the rules of the formats with turns have in common.
 
     Answers before the first question and questions after the last answer are left out, and told: nobody
-    asked, as many such rows are pieces of longer ones, and nobody answered. Messages of one side that follow each other are joined by a newline, as most
-    chat templates want the sides to take turns. An empty system prompt is none. Raises Dropped if no
-    answer is left.
+    asked, as many such rows are pieces of longer ones, and nobody answered. Messages of one side that follow
+    each other are joined by a newline, as most chat templates want the sides to take turns. An empty system
+    prompt is none. Raises Dropped if no answer is left.
     """
     joined: list[Message] = []
     unread: dict[str, None] = {}
