@@ -91,6 +91,45 @@ def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
     assert data.load_tokenizer(str(tmp_path / "base"))("hello").input_ids
 
 
+WHOLE = json.dumps({"added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0}}})
+LARGE = json.dumps(
+    {"added_tokens": [], "model": {"vocab": dict.fromkeys(map(str, range(1 << 17)), 0)}}
+)
+FAULTS = {
+    "empty": ("tokenizer.json", "", "it is empty"),
+    "cut": ("tokenizer.json", WHOLE[:-9], "it is not JSON"),
+    "a list": ("tokenizer.json", "[1]", "it is not a JSON object"),
+    "without a model": ("tokenizer.json", '{"added_tokens": []}', "it has no model with a vocab"),
+    "without anything": ("tokenizer.json", "{}", "it has no added_tokens and no model with a vocab"),
+    "large and cut": ("tokenizer.json", LARGE[:-9], "it is not JSON"),
+    "large, without added tokens": ("tokenizer.json", LARGE.replace("ed_to", ""), "it has no added_tokens"),
+    "a pointer": ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+    "empty settings": ("tokenizer_config.json", "\n", "it is empty"),
+    "settings in a list": ("tokenizer_config.json", "[]", "it is not a JSON object"),
+    "empty map": ("special_tokens_map.json", "", "it is empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAULTS, "fine", "large"])
+def test_damaged_files_of_a_tokenizer_are_told_by_check(bare, tmp_path, name):
+    from ftc.compiler import CompileError
+
+    furnish(tmp_path)
+    file, content, told = FAULTS.get(name, ("tokenizer.json", WHOLE, ""))
+    (bare / "tokenizer.json").write_text(WHOLE)
+    (bare / file).write_text(LARGE if name == "large" else content)
+    model = {"base": "base", "chat_template": "chatml", "max_seq_length": 96}
+    spec = merged(BASE, {"model": model})
+    if not told:
+        assert render(spec, tmp_path)
+        return
+    with pytest.raises(CompileError) as error:
+        render(spec, tmp_path)
+    (found,) = error.value.diagnostics
+    assert found.code == "bad-model" and found.message.startswith(f"{bare / file}: ")
+    assert told in found.message
+
+
 def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
     """And chat.py reads it as train.py does."""
     (bare / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02")
@@ -104,7 +143,7 @@ def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
 
     assert listed() == {"sentencepiece", "protobuf"}
     assert b"tokenizer = data.load_tokenizer(source)" in render(spec, tmp_path)["chat.py"].content
-    (bare / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    (bare / "tokenizer.json").write_text('{"added_tokens": [], "model": {"vocab": {}}}')
     assert listed() == set()
 
 
