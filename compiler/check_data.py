@@ -56,6 +56,8 @@ def _originals(compiled: Compiled) -> dict[str, str]:
     facts, data = compiled.facts, compiled.plan.data
     copies = copied_names(facts)
     names = {copies[key]: str(path) for key, path, _ in facts.copied()}
+    if compiled.plan.model.folder and facts.local_model:
+        names[compiled.plan.model.folder.value] = str(facts.local_model.path)
     for group, sources in (("train", data.train), ("validation", data.validation)):
         for index, source in enumerate(sources):
             fact = facts.files.get((group, index))

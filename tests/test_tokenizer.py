@@ -1,6 +1,7 @@
 """A base without a tokenizer.json: its ids are those of its sentencepiece model, or it is refused."""
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -77,11 +78,21 @@ def test_a_sentencepiece_model_that_is_read_right(bare):
     assert ours("hello 123", add_special_tokens=False).input_ids == theirs.encode("hello 123")
 
 
-@pytest.mark.parametrize("model_type", ["mistral", "mixtral", "phi3"])
-def test_a_sentencepiece_model_that_is_read_wrong_is_refused(bare, model_type):
+@pytest.mark.parametrize("model_type", ["mistral", "mixtral", "phi3", "llama"])
+@pytest.mark.parametrize("named", ["", "InternLM2Tokenizer"])
+def test_a_sentencepiece_model_that_is_read_wrong_is_refused(bare, model_type, named, monkeypatch):
+    """And the way out that is named leads to its ids."""
     add_sentencepiece(bare)
-    with pytest.raises(RunError, match=r"no-tokenizer.*another tokenizer of tokenizer\.model"):
+    if named:
+        (bare / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": named}))
+    with pytest.raises(
+        RunError, match=r"no-tokenizer.*another tokenizer of tokenizer\.model"
+    ) as error:
         data.load_tokenizer(of_type(bare, model_type))
+    _, _, code, folder = shlex.split(str(error.value).partition("of Llama: ")[2])
+    monkeypatch.setattr(sys, "argv", ["-c", folder])
+    exec(code)
+    assert data.load_tokenizer(str(bare))("hello").tokens()[-1] == "▁hello"
 
 
 def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
