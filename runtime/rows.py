@@ -15,12 +15,14 @@ Message = dict[str, Any]
 class Conversation:
     """Chat messages, and the tools (JSON Schema functions) that the assistant may call.
 
-    `chat_template_kwargs`: further variables of the chat template, such as enable_thinking.
+    `chat_template_kwargs`: further variables of the chat template, such as enable_thinking. `unread`: what
+    the format left out of the row, in words.
     """
 
     messages: list[Message]
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

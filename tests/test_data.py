@@ -55,6 +55,25 @@ def test_every_fate_of_a_row_is_counted(tokenizer, capsys):
         data.load(sources, tokenizer, 8, "assistant", "drop", "logs/d.json")
 
 
+def test_what_a_format_leaves_out_of_a_row_is_counted(tokenizer, capsys):
+    """A greeting that nobody asked for, a question that nobody answered: as the table and the page say."""
+    from ftc.runtime.tools import preview_page
+
+    greets, asks = {"from": "gpt", "value": "Hello"}, {"from": "human", "value": "a spec"}
+    rows = [[greets, asks, greets], [asks, greets], [greets, asks, greets, asks]]
+    write_lines("a.jsonl", [{"conversations": row} for row in rows])
+    source = data.Source(file="a.jsonl", format="sharegpt")
+    for _ in range(2):  # the second time from the cache
+        data.load([source], tokenizer, 96, "assistant", "drop", "logs/data.json")
+        said = capsys.readouterr().out
+        assert (
+            "2 with an answer before the first question, which the format leaves out: a.jsonl:1, a.jsonl:3\n"
+            "  1 with a question after the last answer, which the format leaves out: a.jsonl:3"
+        ) in said
+    counts = json.loads(Path("logs/data.json").read_text())
+    assert "<b>2</b> with an answer before the first question" in preview_page._ledger(counts)
+
+
 def test_a_row_that_is_far_too_long_is_dropped_before_it_takes_memory(tokenizer, monkeypatch):
     known, seen = words.words(tokenizer), []
     real = known.samples
@@ -173,9 +192,9 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
         spec.replace('format = "messages"', 'format = "messages"\nweight = 2.5')
     )
 
-    def check(*more: str) -> subprocess.CompletedProcess:
+    def check(*more: str, **variables: str) -> subprocess.CompletedProcess:
         command = ["ftc", "check", "--data", "s.toml", *more]
-        env = environ(HF_HUB_OFFLINE="1")
+        env = environ(**{"HF_HUB_OFFLINE": "1", **variables})
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
     fine = check()
@@ -186,15 +205,30 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert "data/rows.jsonl: tokens from cache" in check().stdout
     assert {path.name for path in Path().iterdir()} == {"tiny", "rows.jsonl", "s.toml", "cache"}
 
-    nowhere = check("--set", "model.base=qwen2.5-0.5b-instruct")
-    assert nowhere.returncode == 2 and "Traceback" not in nowhere.stderr
-    assert "error[no-model]: the tokenizer of Qwen/Qwen2.5-0.5B-Instruct" in nowhere.stderr
+    hub = ("--set", "model.base=qwen2.5-0.5b-instruct")
+    for nowhere in (check(*hub), check(*hub, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")):
+        said = nowhere.stderr.rpartition("\n\n")[2].splitlines()  # behind that it is not pinned
+        assert nowhere.returncode == 2 and len(said) == 2, "no word of the Hub's own, no traceback"
+        assert said[0].startswith(
+            "run: error[no-model]: the tokenizer of Qwen/Qwen2.5-0.5B-Instruct"
+        )
+    Path("away.toml").write_text(spec.replace('"rows.jsonl"', '"acme/rows"'))
+    away = check("away.toml", HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")
+    assert away.returncode == 2 and "Traceback" not in away.stderr and "etry" not in away.stderr
+    assert "acme/rows: error[no-data]" in away.stderr
     refused = check("--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rows.jsonl: error[too-many-dropped]: ")
     assert "fine" not in refused.stdout and fine.stdout.index(
         "6 steps of 8 sequences"
     ) < fine.stdout.index("fine")
+    Path("short.toml").write_text(re.sub("max_steps = .*", "num_epochs = 1", spec))
+    short = subprocess.run(
+        ["ftc", "check", "--data", "short.toml"], env=environ(), capture_output=True, text=True
+    )
+    assert "warning[few-steps]: the run has " in short.stdout and not short.stderr
+    assert short.stdout.index("few-steps") < short.stdout.index("compiles, with 1 warning")
+    assert "about" not in short.stdout, "what is measured is not estimated, too"
     Path("rows.jsonl").write_text(
         '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
     )

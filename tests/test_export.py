@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from ftc.compiler.cli import main
 from ftc.compiler.cli.installing import install
 from ftc.runtime.formats import FORMATS
-from ftc.runtime.rows import Dropped
+from ftc.runtime.rows import Conversation, Dropped
 from ftc.runtime.tools.export_data import standard
 
 from .specs import BASE, merged, toml
@@ -57,6 +58,8 @@ def test_what_is_exported_is_read_as_the_same(case):
         return
     row = json.loads(json.dumps(standard(content)))
     (kind,) = {KINDS[key] for key in row if key in KINDS}
+    if isinstance(content, Conversation):  # what is left out is not in the file any more
+        content = replace(content, unread=())
     assert FORMATS[kind](row) == content
 
 

@@ -16,6 +16,7 @@ from ftc.compiler.document.load import parse
 from ftc.compiler.facts.near_templates import FAMILIES, near_template
 from ftc.compiler.pipeline.set_values import override
 from ftc.compiler.plan.duration import duration
+from ftc.compiler.rows import lengths
 
 from .specs import BASE, ftc, merged, toml
 
@@ -259,3 +260,12 @@ def test_new_writes_the_day_where_the_template_asks_for_it(rows: Path) -> None:
 def test_what_never_thinks_is_taught_no_think_block(base: str) -> None:
     found = near_template(base)
     assert found and found.template == "qwen3_nothink"
+
+
+def test_tools_and_calls_are_measured_as_the_json_that_a_template_writes() -> None:
+    """Not by their values alone: of a schema that is a third."""
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object",
+            "properties": {name: {"type": "number"} for name in "abcdefgh"}}}}  # fmt: skip
+    row = {"messages": [{"role": "user", "content": "Add"}, {"role": "assistant", "content": "3"}]}
+    more = lengths.tokens({**row, "tools": [tool]}) - lengths.tokens(row)
+    assert more == pytest.approx(len(json.dumps([tool])) / lengths.BYTES, rel=0.2)

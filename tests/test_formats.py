@@ -30,7 +30,7 @@ def content(case: dict) -> Content:
         {**item, "content": getattr(instructions, item["content"], item["content"])}
         for item in case["messages"]
     ]
-    return Conversation(messages, case.get("tools"))
+    return Conversation(messages, case.get("tools"), unread=tuple(case.get("unread", ())))
 
 
 def pick(*keys: str) -> list:
@@ -183,7 +183,9 @@ def test_msagent_becomes_react_text():
 @pytest.mark.parametrize("response", [RESULT, "<|startofexec|>{broken<|endofexec|> Three."])
 def test_msagent_goes_on_without_a_response_that_says_nothing(response: str):
     row = {"conversations": [said("user", "Rome?"), said("assistant", THOUGHT + response)]}
-    assert [item["role"] for item in FORMATS["msagent"](row).messages] == ["user", "assistant"]
+    found = FORMATS["msagent"](row)
+    assert [item["role"] for item in found.messages] == ["user", "assistant"]
+    assert [name[:13] for name in found.unread] == ["a tool's resu"], "and says that it does"
 
 
 ASKED = [system("S"), user("Q")]
@@ -203,6 +205,7 @@ PAIRS = [
         "rejected": said("gpt", "B"),
     },
     {"system": "S", "instruction": "Q", "input": "", "chosen": "A", "rejected": "B"},
+    {"prompt": ASKED, "chosen": assistant("A"), "rejected": {"role": "gpt", "value": "B"}},
 ]
 
 

@@ -1,6 +1,7 @@
 """A base without a tokenizer.json: its ids are those of its sentencepiece model, or it is refused."""
 
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -77,11 +78,21 @@ def test_a_sentencepiece_model_that_is_read_right(bare):
     assert ours("hello 123", add_special_tokens=False).input_ids == theirs.encode("hello 123")
 
 
-@pytest.mark.parametrize("model_type", ["mistral", "mixtral", "phi3"])
-def test_a_sentencepiece_model_that_is_read_wrong_is_refused(bare, model_type):
+@pytest.mark.parametrize("model_type", ["mistral", "mixtral", "phi3", "llama"])
+@pytest.mark.parametrize("named", ["", "InternLM2Tokenizer"])
+def test_a_sentencepiece_model_that_is_read_wrong_is_refused(bare, model_type, named, monkeypatch):
+    """And the way out that is named leads to its ids."""
     add_sentencepiece(bare)
-    with pytest.raises(RunError, match=r"no-tokenizer.*another tokenizer of tokenizer\.model"):
+    if named:
+        (bare / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": named}))
+    with pytest.raises(
+        RunError, match=r"no-tokenizer.*another tokenizer of tokenizer\.model"
+    ) as error:
         data.load_tokenizer(of_type(bare, model_type))
+    _, _, code, folder = shlex.split(str(error.value).partition("of Llama: ")[2])
+    monkeypatch.setattr(sys, "argv", ["-c", folder])
+    exec(code)
+    assert data.load_tokenizer(str(bare))("hello").tokens()[-1] == "▁hello"
 
 
 def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
@@ -89,6 +100,45 @@ def test_a_tokenizer_json_beside_it_is_trusted(tiny_model, tmp_path):
     add_sentencepiece(tmp_path / "base")
     of_type(tmp_path / "base", "mistral")
     assert data.load_tokenizer(str(tmp_path / "base"))("hello").input_ids
+
+
+WHOLE = json.dumps({"added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0}}})
+LARGE = json.dumps(
+    {"added_tokens": [], "model": {"vocab": dict.fromkeys(map(str, range(1 << 17)), 0)}}
+)
+FAULTS = {
+    "empty": ("tokenizer.json", "", "it is empty"),
+    "cut": ("tokenizer.json", WHOLE[:-9], "it is not JSON"),
+    "a list": ("tokenizer.json", "[1]", "it is not a JSON object"),
+    "without a model": ("tokenizer.json", '{"added_tokens": []}', "it has no model with a vocab"),
+    "without anything": ("tokenizer.json", "{}", "it has no added_tokens and no model with a vocab"),
+    "large and cut": ("tokenizer.json", LARGE[:-9], "it is not JSON"),
+    "large, without added tokens": ("tokenizer.json", LARGE.replace("ed_to", ""), "it has no added_tokens"),
+    "a pointer": ("tokenizer.json", "version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+    "empty settings": ("tokenizer_config.json", "\n", "it is empty"),
+    "settings in a list": ("tokenizer_config.json", "[]", "it is not a JSON object"),
+    "empty map": ("special_tokens_map.json", "", "it is empty"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAULTS, "fine", "large"])
+def test_damaged_files_of_a_tokenizer_are_told_by_check(bare, tmp_path, name):
+    from ftc.compiler import CompileError
+
+    furnish(tmp_path)
+    file, content, told = FAULTS.get(name, ("tokenizer.json", WHOLE, ""))
+    (bare / "tokenizer.json").write_text(WHOLE)
+    (bare / file).write_text(LARGE if name == "large" else content)
+    model = {"base": "base", "chat_template": "chatml", "max_seq_length": 96}
+    spec = merged(BASE, {"model": model})
+    if not told:
+        assert render(spec, tmp_path)
+        return
+    with pytest.raises(CompileError) as error:
+        render(spec, tmp_path)
+    (found,) = error.value.diagnostics
+    assert found.code == "bad-model" and found.message.startswith(f"{bare / file}: ")
+    assert told in found.message
 
 
 def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
@@ -104,7 +154,7 @@ def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
 
     assert listed() == {"sentencepiece", "protobuf"}
     assert b"tokenizer = data.load_tokenizer(source)" in render(spec, tmp_path)["chat.py"].content
-    (bare / "tokenizer.json").write_text('{"model": {"vocab": {}}}')
+    (bare / "tokenizer.json").write_text('{"added_tokens": [], "model": {"vocab": {}}}')
     assert listed() == set()
 
 

@@ -17,14 +17,14 @@ from ..diagnostics.diagnostic import CompileError
 from ..pipeline.compile import Compiled, compile_document, load
 from ..pipeline.set_values import override
 from ..pipeline.several import check_each, compile_each
-from ..plan.summary import plural
+from ..plan.summary import plural, summary
 from ..run_dir.write import outdated, write
 from .completion import explainable
 from .data import data
 from .new import new
 from .options import FORMAT, JSON, SETTINGS, SPEC, SPECS
 from .other_commands import Commands
-from .output import Format, attempt, columns, fail, report, short_pins, without_advice
+from .output import ESTIMATES, Format, attempt, columns, fail, report, short_pins, without_advice
 from .report import report_command
 
 # No other package has a say in what a spec compiles to; to look for those that would takes a while, too.
@@ -200,25 +200,33 @@ def check(
     them; the tokens stay in the cache, and the run finds them there.
     """
     compiled, problems = check_each(specs, settings)
-    warnings = [warning for each in compiled for warning in each.compiled.warnings]
+    measured = with_data and not problems
+    warnings = [
+        warning
+        for each in compiled
+        for warning in each.compiled.warnings
+        if not (measured and warning.code in ESTIMATES)
+    ]
     if not problems:
         report(warnings, form)
     elif form == "text":
         report(warnings)
     exit_code = 0
     for spec, document, result in compiled:
-        if with_data and not problems:
+        count = sum(warning in warnings for warning in result.warnings)
+        if measured:
             from .installing import not_installed
             from .preview import check_data
 
             if lacking := not_installed("train", "ftc check --data", str(spec)):
                 fail([lacking], form)
 
-            exit_code = max(exit_code, check_data(document, spec, to_stderr=form != "text"))
+            code, more = check_data(document, spec, to_stderr=form != "text")
+            exit_code, count = max(exit_code, code), count + more
         if form == "text" and not exit_code:
-            warned = plural(len(result.warnings), "warning")
-            verdict = f"compiles, with {warned}" if result.warnings else "fine"
-            click.echo(f"{spec}: {verdict}.\n{result.plan.summary.value}")
+            verdict = f"compiles, with {plural(count, 'warning')}" if count else "fine"
+            text = summary(result.plan, result.facts, estimated=not measured)
+            click.echo(f"{spec}: {verdict}.\n{text}")
     if problems:
         fail(problems if form == "text" else [*warnings, *problems], form)
     sys.exit(exit_code)

@@ -50,8 +50,12 @@ def columns() -> int | None:
 
 def without_advice(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
     """The diagnostics without those that `ftc check` and `ftc compile` show: else every command would."""
-    advice = ("unpinned", "few-steps", "many-dropped")
+    advice = ("unpinned", *ESTIMATES)
     return [diagnostic for diagnostic in diagnostics if diagnostic.code not in advice]
+
+
+# Warnings by the bytes of the rows, which whoever counts their tokens gives again.
+ESTIMATES = ("few-steps", "many-dropped")
 
 
 def short_pins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:

@@ -9,14 +9,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
+
 from ..document.load import Document
 from ..pipeline.compile import Compiled, compile_for
 from ..plan.data import copied_names
+from ..run_dir.lock import read_lock
 from ..run_dir.write import write
+from .reach import hub_is_away
 
 
-def check_data(document: Document, spec: Path, to_stderr: bool = False) -> int:
-    """Starts the runtime on the rows of a spec that compiles; its exit code.
+def check_data(document: Document, spec: Path, to_stderr: bool = False) -> tuple[int, int]:
+    """Starts the runtime on the rows of a spec that compiles: its exit code, and how many warnings it gave.
 
     `to_stderr`: where its report goes, if stdout is for machines.
     """
@@ -26,7 +30,16 @@ def check_data(document: Document, spec: Path, to_stderr: bool = False) -> int:
         compiled = compile_for(document, spec, run)
         write(compiled.files, run)
         command = [sys.executable, "-m", "ftc.runtime.tools.check_data"]
-        return _start(command, _originals(compiled), cwd=run, to_stderr=to_stderr)
+        piped = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+        environment = {**_environment(run, _originals(compiled)), **piped}
+        warnings = 0
+        with subprocess.Popen(
+            command, cwd=run, stdout=subprocess.PIPE, env=environment, encoding="utf-8"
+        ) as process:
+            for line in process.stdout or ():
+                warnings += line.startswith("warning[")
+                click.echo(line, nl=False, err=to_stderr)
+        return process.returncode, warnings
 
 
 def preview_spec(document: Document, spec: Path, number: int, html: Path | None) -> int:
@@ -43,6 +56,8 @@ def _originals(compiled: Compiled) -> dict[str, str]:
     facts, data = compiled.facts, compiled.plan.data
     copies = copied_names(facts)
     names = {copies[key]: str(path) for key, path, _ in facts.copied()}
+    if compiled.plan.model.folder and facts.local_model:
+        names[compiled.plan.model.folder.value] = str(facts.local_model.path)
     for group, sources in (("train", data.train), ("validation", data.validation)):
         for index, source in enumerate(sources):
             fact = facts.files.get((group, index))
@@ -54,13 +69,15 @@ def _originals(compiled: Compiled) -> dict[str, str]:
     return names
 
 
-def _start(
-    command: list[str], names: dict[str, str], cwd: Path | None = None, to_stderr: bool = False
-) -> int:
-    """Runs a tool of the runtime, whose errors are to name the user's own files; its exit code."""
-    environment = {**os.environ, "FTC_NAMES": json.dumps(names)}
-    output = sys.stderr if to_stderr else None
-    return subprocess.run(command, cwd=cwd, stdout=output, env=environment, check=False).returncode
+def _environment(run: Path, names: dict[str, str]) -> dict[str, str]:
+    """That of a tool of the runtime, whose errors are to name the user's own files.
+
+    Where the Hub is away, it takes what is in the cache, or says at once that nothing is there.
+    """
+    plan = (read_lock(run) or {}).get("plan", {})
+    of_hub = any(key.rpartition(".")[2] in ("hub_id", "hub") for key in plan)
+    offline = {"HF_HUB_OFFLINE": "1"} if of_hub and hub_is_away() else {}
+    return {**os.environ, "FTC_NAMES": json.dumps(names), **offline}
 
 
 def preview_run(
@@ -69,4 +86,5 @@ def preview_run(
     """Shows the first samples of a run directory's data; the exit code. `html` is the page to write."""
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
-    return _start([*command, *page], names or {})
+    environment = _environment(run, names or {})
+    return subprocess.run([*command, *page], env=environment, check=False).returncode

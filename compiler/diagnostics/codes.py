@@ -181,6 +181,7 @@ RUN: dict[str, str] = {
     "checkpoint was saved: going on would train on another set, or validate on what was trained on.",
     "short-step": "Going on from a run's short last step would leave rows out of a longer one.",
     "missing-file": "A file that the run was compiled with is gone, or may not be read.",
+    "no-data": "A data set of the Hub could not be had.",
     "changed-file": "A data file changed while it was read.",
     "bad-encoding": "A data file is not UTF-8.",
     "bad-json": "A row of a data file is not JSON.",

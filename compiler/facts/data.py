@@ -204,8 +204,9 @@ def _columns_fit(
     have = ", ".join(f"`{column}`" for column in columns[:10]) or "none"
     message = f"the format {found.name} needs the column `{lacking[0]}`; {source.source} has {have}"
     fits = formats.told(columns, [row for row, _ in first])
-    hints = [f'set format = "{name}", which fits these columns' for name in fits]
-    hints += [] if fits else [f"a row of this format is {FORMATS[found.name].example_row}"]
+    hints = formats.renames([row for row, _ in first]) if found.name == "messages" else []
+    hints += [f'set format = "{name}", which fits these columns' for name in fits]
+    hints += [] if hints else [f"a row of this format is {FORMATS[found.name].example_row}"]
     raise Unusable("missing-column", message, *hints, key="format")
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from .base import by_size, digests, weight_files
 from .chat_template import BASE, Unknown, chat_template
 from .data import DataFile, RowFormat, is_file, is_hub_id, look_up, modelscope_id
 from .no_model import no_model
+from .tokenizer_files import tokenizer_fault
 from .weights import AGAIN, Fault, fault, parts_of_names
 
 __all__ = ["DataFile", "Facts", "LocalModel", "gather", "is_file", "is_hub_id", "modelscope_id"]
@@ -155,12 +157,15 @@ def _model(
 
 
 def _weights(spec: Spec, local: LocalModel | None, document: Document) -> Iterator[Diagnostic]:
-    """What is wrong with the weight files of a model folder."""
-    try:
-        found = fault(local.path, spec.model.allow_pickle) if local else None
-    except OSError as error:
-        found = Fault("bad-model", Path(error.filename), f"it can't be read: {error.strerror}", ())
-    if found:
+    """What is wrong with the weight files of a model folder, and with those of its tokenizer."""
+    for look in (partial(fault, allow_pickle=spec.model.allow_pickle), tokenizer_fault):
+        try:
+            found = look(local.path) if local else None
+        except OSError as error:
+            why = f"it can't be read: {error.strerror}"
+            found = Fault("bad-model", Path(error.filename), why, ())
+        if found is None:
+            continue
         message = f"{found.file}: {found.message}"
         yield at(document, BASE, found.code, message, on="value", hints=found.hints)
 

@@ -11,13 +11,16 @@ from .plan import Plan
 WIDTH = 80  # columns
 
 
-def summary(plan: Plan, facts: Facts) -> str:
-    """The run in two sentences, in numbers: what it is and how long, and what a step takes."""
+def summary(plan: Plan, facts: Facts, estimated: bool = True) -> str:
+    """The run in two sentences, in numbers: what it is and how long, and what a step takes.
+
+    `estimated`: with what the compiler can only reckon by the bytes of the rows.
+    """
     kind = {"full": "Full fine-tuning", "lora": "LoRA", "qlora": "QLoRA"}[plan.method.kind.value]
     world, accelerator = plan.batch.world_size.value, plan.hardware.accelerator
     processes = "in one process" if world == 1 else f"in {world} processes"
     target = f"on {world} x {accelerator.value}" if accelerator else f"on the CPU, {processes}"
-    found = duration(plan, facts)
+    found = duration(plan, facts) if estimated else None
     what = f"{kind} of {plan.model.base.value} on {_rows(plan, facts)}, {target}"
     text = f"{what}: {_span(plan, found)}. {_step(plan, found)}."
     return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -79,31 +79,37 @@ def _is_msagent(conversations: Any) -> bool:
     return isinstance(conversations, str) or "<|startofthink|>" in str(conversations)
 
 
-LOOSE = ("msagent", "preference", "openorca")  # a column may be of several kinds, or null
+LOOSE = ("msagent", "openorca")  # a column may be of several kinds, or null
+OR_LISTS = ("prompt_completion", "preference")  # texts, or lists of messages
 
 
 def misfit(name: str, row: Row) -> str:
     """What is wrong with the row's columns, as the format's example has them; "" if nothing is."""
-    format = FORMATS[name]
-    for column in () if name in LOOSE else format.columns:
-        value, like = row[column], format.example[column]
-        if type(value) is not type(like):
-            return f"`{column}` must be {kind(like)}; it is {kind(value)}"
-        if not format.roles:
-            continue
-        name = _as_the_other(name, value)
-        like, roles = next(iter(FORMATS[name].example.values()))[0], FORMATS[name].roles
-        if problem := messages.misfit(column, value, like, roles):
-            return problem
-    return ""
+    columns = () if name in LOOSE else FORMATS[name].columns
+    return next(filter(None, (_misfit(name, column, row[column]) for column in columns)), "")
+
+
+def _misfit(name: str, column: str, value: Any) -> str:
+    format, like, of = FORMATS[name], FORMATS[name].example[column], ""
+    if name in OR_LISTS and not isinstance(value, str):
+        value = [value] if is_table(value) else value
+        if not is_array(value):
+            return f"`{column}` must be a text or a list of messages; it is {kind(value)}"
+        name, of = "messages", f" of `{column}`"
+    elif type(value) is not type(like):
+        return f"`{column}` must be {kind(like)}; it is {kind(value)}"
+    elif not format.roles:
+        return ""
+    speaker = FORMATS[_as_the_other(name, value)]
+    message = next(iter(speaker.example.values()))[0]
+    return messages.misfit(column, value, message, speaker.roles, of)
 
 
 def _as_the_other(name: str, items: Sequence[Any]) -> str:
     """The runtime reads messages of OpenAI's form under sharegpt's name, and the other way round."""
-    first = items[0] if items and is_table(items[0]) else {}
-    if name == "sharegpt" and "role" in first and "from" not in first:
-        return "messages"
-    return "sharegpt" if name == "messages" and "from" in first and "role" not in first else name
+    if name in ("messages", "sharegpt") and items:
+        return "sharegpt" if messages.speaks_sharegpt(items) else "messages"
+    return name
 
 
 def guesses(name: str, row: Row) -> list[str]:
@@ -140,13 +146,23 @@ def choose(name: str, source: str, columns: Sequence[str], rows: Sequence[Row]) 
     have = ", ".join(f"`{column}`" for column in columns[:10]) or "none"
     fits = found or fitting(columns)
     hints = [f'set format = "{fit}": {FORMATS[fit].by_name or FORMATS[fit].help}' for fit in fits]
-    hints = hints or [f"rename its columns for a format: {LISTED}"]
+    hints = hints or renames(rows) or [f"rename its columns for a format: {LISTED}"]
     message = (
         f"the columns of {source} do not tell its format: {have}"
         if fits
         else f"no format has the columns of {source}: {have}"
     )
     raise Unusable("no-format", message, *hints, OWN, key="format")
+
+
+def renames(rows: Sequence[Row]) -> list[str]:
+    """A hint for rows whose chat messages stand in a column that no format calls them by."""
+    columns = [] if not rows or "messages" in rows[0] else [*rows[0]]
+    found = [column for column in columns if messages.are_messages(rows[0][column])]
+    return [
+        f"`{column}` holds chat messages: call the column `messages`, as that format does"
+        for column in found[:1]
+    ]
 
 
 LISTED = "`ftc data formats` lists them"

@@ -6,6 +6,7 @@ the launch of a run count the tokens themselves.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from typing import Any
 
@@ -47,14 +48,16 @@ def tokens(row: dict[str, Any], columns: Collection[str] = ()) -> int:
     return max(1, sum(map(_bytes, read)) // BYTES + AROUND * max(2, sum(map(_messages, read))))
 
 
-def _bytes(value: Any) -> int:
-    """Bytes of the text in a value of a row, as UTF-8."""
+def _bytes(value: Any, depth: int = 0) -> int:
+    """Bytes of the text in a value of a row, as UTF-8. What a message or a tool holds, is written as JSON."""
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+    if depth > 1 and (is_table(value) or is_array(value)):
+        return _bytes(json.dumps(value, ensure_ascii=False))
     if is_table(value):
-        return sum(map(_bytes, value.values()))
+        return sum(_bytes(each, depth + 1) for each in value.values())
     if is_array(value):
-        return sum(map(_bytes, value))
+        return sum(_bytes(each, depth + 1) for each in value)
     return 4 if value is not None else 0
 
 

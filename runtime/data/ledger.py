@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunError
 
@@ -16,6 +17,12 @@ FATES = {
     "without_end": "without an end token",
     "control": "with a control token in a text",
     "joined": "with an answer whose beginning a server joins with its header in later turns",
+}
+# Where fates stand by a reason of their own -> how that is said.
+BY_REASON = {
+    "dropped": "dropped, {}",
+    "unread": "with {}, which the format leaves out",
+    "left_out": "with {}, which the chat template leaves out",
 }
 
 
@@ -45,7 +52,8 @@ class Ledger:
     `duplicates` (the tokens of an earlier sample, here or in a source before) and `without_end` (the
     last token that is learnt does not end the answer) are among the kept; `control` (a text holds that of a
     control token, such as <|im_end|>, which becomes that token here and at a server) is of all. `joined`:
-    see `tokens.chat_samples`. `left_out`: by what the chat template leaves out of them. `tokens` and
+    see `tokens.chat_samples`. `left_out`: by what the chat template leaves out of them; `unread`: by what
+    their format does. `tokens` and
     `supervised_tokens` are counted after truncation; a supervised token is one that is predicted. `overlong`:
     of the rows that were dropped for their length, how many have at most so many tokens, in steps of STEP.
     """
@@ -60,6 +68,7 @@ class Ledger:
     control: Fate = field(default_factory=Fate)
     joined: Fate = field(default_factory=Fate)
     left_out: dict[str, Fate] = field(default_factory=dict)
+    unread: dict[str, Fate] = field(default_factory=dict)
     tokens: int = 0
     supervised_tokens: int = 0
     longest: int = 0
@@ -72,10 +81,10 @@ class Ledger:
     def drop(self, reason: str, place: str) -> None:
         self.dropped.setdefault(reason, Fate()).add(1, [place])
 
-    def lacks(self, fields: Iterable[str], place: str) -> None:
-        """Counts a row of which the chat template leaves out some fields."""
+    def lacks(self, fields: Iterable[str], place: str, by: str = "left_out") -> None:
+        """Counts a row of which some fields are left out; `by`: "left_out" or "unread"."""
         for name in fields:
-            self.left_out.setdefault(name, Fate()).add(1, [place])
+            getattr(self, by).setdefault(name, Fate()).add(1, [place])
 
     def drop_overlong(self, length: int, limit: int, place: str) -> None:
         """Drops a row of `length` tokens, more than `limit`."""
@@ -85,9 +94,9 @@ class Ledger:
 
     def add(self, more: "Ledger") -> None:
         """Takes in the counts of further rows of the same source."""
-        for mine, theirs in ((self.dropped, more.dropped), (self.left_out, more.left_out)):
-            for reason, fate in theirs.items():
-                mine.setdefault(reason, Fate()).add(fate.rows, fate.first)
+        for name in BY_REASON:
+            for reason, fate in getattr(more, name).items():
+                getattr(self, name).setdefault(reason, Fate()).add(fate.rows, fate.first)
         for name in FATES:
             fate = getattr(more, name)
             getattr(self, name).add(fate.rows, fate.first)
@@ -99,7 +108,7 @@ class Ledger:
 
     def renamed(self, moved: dict[str, str]) -> "Ledger":
         """The same with places in files that are called otherwise now (old name -> new)."""
-        told = (*self.dropped.values(), *self.left_out.values())
+        told = (fate for name in BY_REASON for fate in getattr(self, name).values())
         for fate in (*told, *(getattr(self, name) for name in FATES)):
             fate.first = [place_now(place, moved) for place in fate.first]
         return self
@@ -107,7 +116,7 @@ class Ledger:
     @classmethod
     def from_json(cls, found: dict) -> "Ledger":
         fates: dict = {name: Fate(**found[name]) for name in FATES}
-        for name in ("dropped", "left_out"):
+        for name in BY_REASON:
             fates[name] = {reason: Fate(**fate) for reason, fate in found[name].items()}
         return cls(**{**found, **fates})
 
@@ -117,6 +126,17 @@ def write(ledgers: Sequence[Ledger], path: str | Path) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(list(map(asdict, ledgers)), indent=2, ensure_ascii=False)
     Path(path).write_text(text + "\n", "utf-8")
+
+
+def in_words(counts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What rows of a ledger, as JSON has it, met, in words -> the fate."""
+    found = {
+        words.format(reason): fate
+        for name, words in BY_REASON.items()
+        for reason, fate in counts[name].items()
+    }
+    found |= {said: counts[name] for name, said in FATES.items()}
+    return {said: fate for said, fate in found.items() if fate["rows"]}
 
 
 WIDTH = 80  # columns of a terminal
@@ -138,16 +158,9 @@ def table(ledgers: Sequence[Ledger]) -> str:
         first = "" if alone else name.ljust(widths[0])
         text.append("  ".join([first, *map(str.rjust, counts, widths[1:])]))
     for one in ledgers:
-        fates = {f"dropped, {reason}": fate for reason, fate in one.dropped.items()}
-        fates |= {said: getattr(one, name) for name, said in FATES.items()}
-        fates |= {
-            f"with {name}, which the chat template leaves out": fate
-            for name, fate in one.left_out.items()
-        }
-        for name, fate in fates.items():
-            if fate.rows:
-                more = ", ..." if fate.rows > len(fate.first) else ""
-                text.append(f"  {fate.rows:,} {name}: {', '.join(fate.first)}{more}")
+        for said, fate in in_words(asdict(one)).items():
+            more = ", ..." if fate["rows"] > len(fate["first"]) else ""
+            text.append(f"  {fate['rows']:,} {said}: {', '.join(fate['first'])}{more}")
     return "\n".join(text)
 
 

@@ -73,7 +73,10 @@ def convert(format: Format, name: str, place: str, raw: files.Raw) -> Content | 
 
 
 def hub_data(source: Source):
-    """The data set of the Hub, or of ModelScope, as `datasets` has it on disk."""
+    """The data set of the Hub, or of ModelScope, as `datasets` has it on disk.
+
+    Raises RunError if it can't be had.
+    """
     import datasets
 
     if source.modelscope:  # its files alone: its own reader wants another version of `datasets`
@@ -81,9 +84,17 @@ def hub_data(source: Source):
 
         folder = dataset_snapshot_download(source.modelscope, revision=source.revision)
         return datasets.load_dataset(folder, source.subset, split=source.split)
-    return datasets.load_dataset(
-        source.hub, source.subset, revision=source.revision, split=source.split
-    )
+    try:
+        return datasets.load_dataset(
+            source.hub, source.subset, revision=source.revision, split=source.split
+        )
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "no-data",
+            f"the data set can't be had: {str(error).splitlines()[0] if str(error) else error!r}",
+            "check the name, its subset and split, the network and the access (`hf auth login`)",
+            where=source.hub or "",
+        ) from None
 
 
 def _hub_rows(source: Source) -> Iterator[tuple[str, files.Raw]]:

@@ -1,5 +1,7 @@
 """The base's tokenizer, held against the file that it was made of."""
 
+import shlex
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,15 +86,46 @@ def _check_sentencepiece(tokenizer: PreTrainedTokenizerBase, source: str) -> Non
         theirs = SentencePieceProcessor(model_file=str(model)).encode(list(TEXTS))
     except RuntimeError:  # of tiktoken, under the same name
         return
+    text, ids = next(_others(tokenizer, theirs), ("", []))
+    if not text:
+        return
+    pieces, ours = tokenizer.convert_ids_to_tokens, tokenizer(text, add_special_tokens=False)
+    ways_out = [
+        f"add the {JSON} that belongs to the model: this is how transformers takes it as it is",
+        "make one with transformers 4, which reads it right: AutoTokenizer.from_pretrained(FOLDER)"
+        ".save_pretrained(FOLDER)",
+    ]
+    if _is_llamas(source, theirs):
+        ways_out[1] = f"make one, as it is one of Llama: {MAKE.format(shlex.quote(source))}"
+    raise RunError(
+        "no-tokenizer",
+        f"transformers makes another tokenizer of {model.name} of {source} than it is: {text!r} begins "
+        f"with {pieces(ours.input_ids[:3])}, and by sentencepiece with {pieces(ids[:3])}",
+        ways_out[0],
+        f"or {ways_out[1]}",
+    )
+
+
+MAKE = (
+    'python -c "import sys; from transformers import LlamaTokenizer as T; '
+    'T.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])" {}'
+)
+
+
+def _others(
+    tokenizer: PreTrainedTokenizerBase, theirs: Sequence[list[int]]
+) -> Iterator[tuple[str, list[int]]]:
+    """The texts of which the tokenizer has other ids than these."""
     for text, ids in zip(TEXTS, theirs, strict=True):
-        ours = tokenizer(text, add_special_tokens=False).input_ids
-        if ours != ids:
-            pieces = tokenizer.convert_ids_to_tokens
-            raise RunError(
-                "no-tokenizer",
-                f"transformers makes another tokenizer of {model.name} of {source} than it is: {text!r} begins "
-                f"with {pieces(ours[:3])}, and by sentencepiece with {pieces(ids[:3])}",
-                f"add the {JSON} that belongs to the model: this is how transformers takes it as it is",
-                "or make one with transformers 4, which reads it right: AutoTokenizer.from_pretrained(FOLDER)"
-                ".save_pretrained(FOLDER)",
-            )
+        if tokenizer(text, add_special_tokens=False).input_ids != ids:
+            yield text, ids
+
+
+def _is_llamas(source: str, theirs: Sequence[list[int]]) -> bool:
+    """Whether the ids would be these if the tokenizer were said to be one of Llama."""
+    from transformers import LlamaTokenizer
+
+    try:
+        return not any(_others(LlamaTokenizer.from_pretrained(source), theirs))
+    except Exception:  # whatever it is, it does not help
+        return False

@@ -159,6 +159,8 @@ def tokenize(
             ledger.drop(str(content) or "left out by its format", place)
         else:
             contents.append((place, content))
+            if isinstance(content, Conversation) and content.unread:
+                ledger.lacks(content.unread, place, "unread")
     kept = []
     for kind, group in groupby(contents, key=lambda pair: type(pair[1])):
         places, some = zip(*group, strict=True)

@@ -12,7 +12,15 @@ from collections.abc import Callable
 
 from ..rows import Content, Row
 from .agents import moss_sft, msagent
-from .conversations import conversation, llava, messages, oasst1, sharegpt, wizardlm
+from .conversations import (
+    conversation,
+    llava,
+    messages,
+    oasst1,
+    prompt_completion,
+    sharegpt,
+    wizardlm,
+)
 from .custom import custom
 from .instructions import (
     alpaca,
@@ -25,7 +33,6 @@ from .instructions import (
     law_reference,
     medical,
     openorca,
-    prompt_completion,
     sql,
     stack_exchange,
     tiny_codes,

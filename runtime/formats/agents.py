@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Row
-from .values import kind, optional_text, tables, text
+from .values import UNANSWERED, kind, optional_text, tables, text
 
 # The labels are fixed: answers hold them, and who serves the model looks for them.
 REACT = """\
@@ -31,6 +31,7 @@ Final Answer:最终答案
 开始!
 """
 CALL = re.compile(r"(.*?)<\|startofthink\|>(.*?)<\|endofthink\|>", re.DOTALL)
+NO_RESPONSE = "a tool's result that can't be read, or that no answer follows"
 EXECUTION, END = "<|startofexec|>", "<|endofexec|>"
 
 
@@ -42,6 +43,7 @@ def msagent(row: Row) -> Conversation:
     it, or if it is not JSON, the conversation goes on without it.
     """
     found: list[Message] = []
+    unread: dict[str, None] = {}
     system = question = ""
     messages = _literal(row)
     for number, item in enumerate(messages, 1):
@@ -54,15 +56,17 @@ def msagent(row: Row) -> Conversation:
         elif side == "assistant":
             call, execution, response = value.partition(EXECUTION)
             found += _turn(system, question, _answer(call))
-            if execution:
-                found += _response(response)
+            responses = _response(response) if execution else []
+            found += responses
+            unread |= {NO_RESPONSE: None} if execution and not responses else {}
             system = question = ""
         else:
             sides = "system, user, assistant"
             raise ValueError(f"{where}`from` must be one of {sides}; it is {side!r:.40}")
     if not found or len(messages) == 1:
         raise Dropped("no question with an answer")
-    return Conversation(found)
+    unread |= {UNANSWERED: None} if question else {}
+    return Conversation(found, unread=tuple(unread))
 
 
 def _literal(row: Row) -> list[Row]:

@@ -1,11 +1,13 @@
 """Formats with a conversation a row: lists of messages or turns."""
 
 import re
+from dataclasses import replace
+from typing import Any
 
 from ..rows import Content, Conversation, Dropped, Message, Row
 from .settings import FURTHER, check_keys, learnt, of_row, without_gaps
 from .tools import tool_calls, tools
-from .values import dialogue, loss, optional_text, tables, text
+from .values import dialogue, either, kind, loss, optional_text, tables, text
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -17,11 +19,11 @@ def messages(row: Row) -> Conversation:
     (`train`, `training`: true or false; OpenAI's `weight`: 1 or 0) on an answer says whether it is learnt.
     A text may come in parts ({"type": "text", "text"}). `tools`, and the arguments of a call, may be JSON in
     a text. What OpenAI called functions, `function_call` and the role function before are tools and calls of
-    them. `chat_template_kwargs` are further variables of the template. Messages with `from` are read as
-    those of sharegpt.
+    them. `chat_template_kwargs` are further variables of the template. Messages with `from`, or with
+    sharegpt's roles, are read as those of sharegpt; a text may stand at `value`.
     """
     items = tables(row, "messages")
-    if "from" in items[0] and "role" not in items[0]:
+    if speaks_sharegpt(items):
         return sharegpt({**row, "conversations": items})
     if len(row) > 1 or any(len(item) > 2 for item in items):
         row = without_gaps(row)
@@ -66,13 +68,63 @@ def message(item: Row, where: str = "") -> Message:
     )
 
 
-def _content(item: Row, where: str, optional: bool) -> str:
-    value = item.get("content")
-    if not isinstance(value, list):
-        return optional_text(item, "content", where) if optional else text(item, "content", where)
+def _content(item: Row, where: str, optional: bool = False, key: str = "content") -> str:
+    """The text of a message, at `key` or the other one of `content` and `value`."""
+    key = either(item, key, "value" if key == "content" else "content", where)
+    value = item.get(key)
+    if not isinstance(value, list) or key == "value":
+        return optional_text(item, key, where) if optional else text(item, key, where)
     if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
         raise ValueError(f"{where}`content` has parts that are no text, and ftc reads text alone")
     return "".join(text(part, "text", where) for part in value)
+
+
+def listed(value: Any, column: str) -> list[Message]:
+    """A column's list of messages, each with role and content, or with from and value."""
+    if not isinstance(value, list) or not value:
+        found = "empty" if value == [] else kind(value)
+        raise ValueError(f"`{column}` must be a text or a list of messages; it is {found}")
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, dict):
+            raise ValueError(
+                f"message {number} of `{column}`: it must be a table; it is {kind(item)}"
+            )
+    read = turned if speaks_sharegpt(value) else message
+    return [read(item, f"message {n} of `{column}`: ") for n, item in enumerate(value, 1)]
+
+
+def prompt_completion(row: Row) -> Conversation:
+    """{"prompt", "completion"}: texts, or messages with `tools` (TRL). The completion alone is learnt.
+
+    `label` says which completions are bad ones (TRL's unpaired preference), and all would be learnt.
+    """
+    if isinstance(row.get("label"), bool):
+        raise ValueError(
+            "`label` tells good completions from bad ones, and ftc would learn both: keep the good ones, "
+            "and leave the column out"
+        )
+    row = without_gaps(row)
+    before = _said(row, "prompt", "user")
+    answers = _said(row, "completion", "assistant")
+    if before[-1]["role"] == "assistant":
+        raise ValueError(CONTINUED)
+    if answers[-1]["role"] != "assistant":
+        raise ValueError("`completion` must end with an answer of the assistant")
+    given = [m | {"loss": False} if m["role"] == "assistant" else m for m in before]
+    return Conversation([*given, *answers], tools(row.get("tools")), of_row(row))
+
+
+CONTINUED = (
+    "`prompt` ends with a message of the assistant, and ftc does not go on with one: "
+    "move its text to the answer"
+)
+
+
+def _said(row: Row, column: str, role: str) -> list[Message]:
+    value = row.get(column)
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    return listed([value] if isinstance(value, dict) and "role" in value else value, column)
 
 
 SHAREGPT = {
@@ -90,32 +142,47 @@ SHAREGPT = {
 }
 
 
+ITS_OWN = SHAREGPT.keys() - {*ROLES}
+
+
+def speaks_sharegpt(items: list[Row]) -> bool:
+    """Whether sides are told by `from`, or by `role` in sharegpt's words, as its first two turns show."""
+    if "role" not in items[0]:
+        return "from" in items[0]
+    first = items[0]["role"]
+    if first is None:  # Arrow filled it
+        return items[0].get("from") is not None
+    return any(isinstance(item.get("role"), str) and item["role"] in ITS_OWN for item in items[:2])
+
+
 def sharegpt(row: Row) -> Conversation:
     """{"conversations": [{"from", "value"}, ...], "system", "tools"}, as LLaMA-Factory reads it, too.
 
     `from` is human or user, gpt (chatgpt, bing, bard) or assistant, system, function_call (the value is
     JSON with `name` and `arguments`, or a list of such), observation or tool. See `values.dialogue` for
-    the turns. Turns with `role` and `content` are read as those of messages.
+    the turns. Turns with `role` in OpenAI's words are read as those of messages; `content` may stand for
+    `value`.
     """
     row = without_gaps(row)
     items = tables(row, "conversations")
     system = optional_text(row, "system")
-    if "role" in items[0] and "from" not in items[0]:
-        first = [{"role": "system", "content": system}] if system else []
-        return messages({**row, "messages": [*first, *items]})
-    conversation = [_from(item, number, SHAREGPT) for number, item in _numbered(row)]
-    if system and conversation[0]["role"] == "system":
+    first = [{"role": "system", "content": system}] if system else []
+    if system and "system" in (items[0].get("role"), items[0].get("from")):
         raise ValueError(
             "the system prompt stands in `system` and in `conversations`: which one holds?"
         )
-    first = [{"role": "system", "content": system}] if system else []
-    return Conversation(dialogue([*first, *conversation]), tools(row.get("tools")), of_row(row))
+    if "role" in items[0] and not speaks_sharegpt(items):
+        return messages({**row, "messages": [*first, *items]})
+    said = [turned(item, f"message {number}: ") for number, item in enumerate(items, 1)]
+    found = dialogue([*first, *said], tools(row.get("tools")))
+    return replace(found, chat_template_kwargs=of_row(row))
 
 
 def wizardlm(row: Row) -> Conversation:
     """{"conversations": [{"from": "human" | "gpt", "value"}, ...]} (WizardLM_evol_instruct_V2_196k)."""
     sides = {"human": "user", "gpt": "assistant"}
-    return Conversation(dialogue([_from(item, number, sides) for number, item in _numbered(row)]))
+    items = enumerate(tables(row, "conversations"), 1)
+    return dialogue([turned(item, f"message {number}: ", sides) for number, item in items])
 
 
 IMAGE = "<image>"
@@ -126,8 +193,10 @@ def llava(row: Row) -> Conversation:
 
     A question's mark <image> goes to a line of its own in front, once, as LLaVA trains it.
     """
-    conversation = wizardlm(row).messages
-    return Conversation([{**item, "content": _image_first(item)} for item in conversation])
+    found = wizardlm(row)
+    return replace(
+        found, messages=[{**item, "content": _image_first(item)} for item in found.messages]
+    )
 
 
 def _image_first(item: Message) -> str:
@@ -137,28 +206,20 @@ def _image_first(item: Message) -> str:
     return f"{IMAGE}\n{content.replace(IMAGE, '').strip()}".strip()
 
 
-def _numbered(row: Row) -> enumerate[Row]:
-    found = enumerate(tables(row, "conversations"), 1)
-    if "from" not in row["conversations"][0] and "role" in row["conversations"][0]:
-        raise ValueError(
-            "these are messages with `role`: call the column `messages`, for that format"
-        )
-    return found
-
-
-def _from(item: Row, number: int, sides: dict[str, str]) -> Message:
-    """A message of a list with {"from", "value"}."""
-    where = f"message {number}: "
-    side = item.get("from")
+def turned(item: Row, where: str, sides: dict[str, str] = SHAREGPT) -> Message:
+    """A message of {"from", "value"}; `role` and `content` may stand for them."""
+    key = "from" if item.get("role") is None else either(item, "from", "role", where)
+    side = item.get(key)
     if not isinstance(side, str) or side not in sides:
-        raise ValueError(f"{where}`from` must be one of {', '.join(sides)}; it is {side!r:.40}")
+        raise ValueError(f"{where}`{key}` must be one of {', '.join(sides)}; it is {side!r:.40}")
     if side == "function_call":
-        calls = tool_calls(item.get("value"), where)
+        key = either(item, "value", "content", where)
+        calls = tool_calls(item.get(key), where)
         if not calls:
-            raise ValueError(f"{where}`value` must be a tool call, with `name` and `arguments`")
+            raise ValueError(f"{where}`{key}` must be a tool call, with `name` and `arguments`")
         found: Message = {"role": "assistant", "content": "", "tool_calls": calls}
     else:
-        found = {"role": sides[side], "content": text(item, "value", where)}
+        found = {"role": sides[side], "content": _content(item, where, key="value")}
     found |= {key: text(item, key, where) for key in FURTHER if item.get(key) is not None}
     taught = learnt(item, where)
     return found | ({"loss": False} if found["role"] == "assistant" and taught is False else {})
@@ -168,12 +229,16 @@ def conversation(row: Row) -> Content:
     """{"conversation": [{"system", "input", "output", "output_with_loss"}, ...]}, XTuner's own.
 
     A single turn with an output alone is plain text, as XTuner's documentation says of pretraining.
-    An empty list is a row that its maker left out.
+    An empty list is a row that its maker left out. Turns with sides (`role`, `from`) are read as those of
+    sharegpt.
     """
     if row.get("conversation") == []:
         raise Dropped("an empty conversation")
+    turns = tables(row, "conversation")
+    if "output" not in turns[0] and ("role" in turns[0] or "from" in turns[0]):
+        return sharegpt({**row, "conversations": turns})
     found: list[Message] = []
-    for number, item in enumerate(tables(row, "conversation"), 1):
+    for number, item in enumerate(turns, 1):
         where = f"turn {number}: "
         system, output = optional_text(item, "system", where), text(item, "output", where)
         learnt = {} if loss(item, "output_with_loss", where) else {"loss": False}
@@ -196,4 +261,4 @@ def oasst1(row: Row) -> Conversation:
         raise ValueError("`text` must begin with `### Human:`")
     sides = {"Human": "user", "Assistant": "assistant"}
     found = zip(parts[::2], parts[1::2], strict=True)
-    return Conversation(dialogue([{"role": sides[s], "content": t.strip()} for s, t in found]))
+    return dialogue([{"role": sides[s], "content": t.strip()} for s, t in found])

@@ -63,7 +63,6 @@ alpaca_zh = partial(instruction, suffix="_zh")  # silk-road/alpaca-data-gpt4-chi
 medical = partial(instruction, system=DOCTOR)  # shibing624/medical, subset finetune
 
 input_output = columns("input", "output")  # XTuner's `default`
-prompt_completion = columns("prompt", "completion")
 code_alpaca = columns("prompt", "completion", CODER)  # HuggingFaceH4/CodeAlpaca_20K
 tiny_codes = columns("prompt", "response", CODER)  # nampdn-ai/tiny-codes
 stack_exchange = columns("question", "response")  # ArmelR/stack-exchange-instruction

@@ -3,10 +3,10 @@
 from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Preference, Row
-from .conversations import SHAREGPT, message
+from .conversations import CONTINUED, listed
 from .settings import of_row, without_gaps
 from .tools import tools
-from .values import kind, optional_text, text
+from .values import optional_text, text
 
 
 def preference(row: Row) -> Preference:
@@ -41,7 +41,7 @@ def _prompt(row: Row) -> list[Message]:
     first: list[Message] = [{"role": "system", "content": system}] if system else []
     for column in ("prompt", "conversations"):
         if isinstance(row.get(column), list):
-            return [*first, *_messages(row[column], column)]
+            return [*first, *listed(row[column], column)]
     for column in ("prompt", "question", "instruction"):
         if row.get(column) is not None:
             asked = text(row, column)
@@ -56,7 +56,7 @@ def _side(row: Row, name: str, before: list[Message]) -> list[Message]:
     if isinstance(value, str):
         answer: list[Message] = [{"role": "assistant", "content": value}]
     else:
-        answer = _messages([value] if isinstance(value, dict) else value, name)
+        answer = listed([value] if isinstance(value, dict) else value, name)
     if answer[-1]["role"] != "assistant":
         raise ValueError(f"`{name}` must end with an answer of the assistant")
     if len(answer) > 1 and before and answer[: len(before)] == before:
@@ -65,6 +65,8 @@ def _side(row: Row, name: str, before: list[Message]) -> list[Message]:
         return _whole(answer, before, name)
     if not before:
         raise ValueError(f"there is no question: neither `prompt`, nor one in `{name}`")
+    if before[-1]["role"] == "assistant":
+        raise ValueError(CONTINUED)
     return [*before, *answer]
 
 
@@ -75,19 +77,3 @@ def _whole(answer: list[Message], before: list[Message], name: str) -> list[Mess
         raise ValueError(f"`{name}` is a conversation that does not hold `prompt`")
     system = [item for item in before if item["role"] == "system"]
     return answer if answer[0]["role"] == "system" else [*system, *answer]
-
-
-def _messages(value: Any, column: str) -> list[Message]:
-    """Messages with role and content, or with from and value."""
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"`{column}` must be a text or a list of messages; it is {kind(value)}")
-    found = []
-    for number, item in enumerate(value, 1):
-        where = f"message {number} of `{column}`: "
-        if not isinstance(item, dict):
-            raise ValueError(f"{where}it must be a table; it is {kind(item)}")
-        side = item.get("from")
-        if isinstance(side, str) and side in SHAREGPT:
-            item = {"role": SHAREGPT[side], "content": text(item, "value", where)}
-        found.append(message(item, where))
-    return found

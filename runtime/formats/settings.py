@@ -16,7 +16,15 @@ REFUSED = ("train_detail", "training_detail")  # Axolotl's, of parts of an answe
 KNOWN = {"role", "content", "tool_calls", "function_call", "weight", *FURTHER, *FLAGS}
 # Thoughts in parts, as OpenRouter and LiteLLM return them, mostly beside their text.
 IN_PARTS = ("reasoning_details", "thinking_blocks")
-MESSAGES = ("messages", "conversations", "prompt", "chosen", "rejected")
+MESSAGES = (
+    "messages",
+    "conversations",
+    "conversation",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+)
 # What `apply_chat_template` gives a template by itself.
 TAKEN = {"messages", "tools", "documents", "add_generation_prompt", "chat_template"}
 

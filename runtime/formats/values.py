@@ -41,6 +41,15 @@ def text(table: Row, key: str, where: str = "") -> str:
     return value
 
 
+def either(table: Row, key: str, other: str, where: str = "") -> str:
+    """The one of two keys that a value stands at; `key` if it is at none. Two texts that differ are refused."""
+    if table.get(other) is None or table.get(key) == table[other]:
+        return key
+    if isinstance(table.get(key), str) and isinstance(table[other], str):
+        raise ValueError(f"{where}`{key}` and `{other}` hold different texts: which one is it?")
+    return other if table.get(key) is None else key
+
+
 def optional_text(table: Row, key: str, where: str = "") -> str:
     """The text at `key`; "" where there is none (Arrow fills gaps with None)."""
     return "" if table.get(key) is None else text(table, key, where)
@@ -87,18 +96,24 @@ def turn(question: str, answer: str, system: str = "") -> Conversation:
     )
 
 
-def dialogue(messages: list[Message]) -> list[Message]:
+GREETING = "an answer before the first question"
+UNANSWERED = "a question after the last answer"
+
+
+def dialogue(messages: list[Message], tools: list[Row] | None = None) -> Conversation:
     """Messages as turns: what the rules of the formats with turns have in common.
 
-    Answers before the first question and questions after the last answer are left out: nobody asked,
-    and nobody answered. Messages of one side that follow each other are joined by a newline, as most
-    chat templates want the sides to take turns. An empty system prompt is none. Raises Dropped if no
-    answer is left.
+    Answers before the first question and questions after the last answer are left out, and told: nobody
+    asked, as many such rows are pieces of longer ones, and nobody answered. Messages of one side that follow
+    each other are joined by a newline, as most chat templates want the sides to take turns. An empty system
+    prompt is none. Raises Dropped if no answer is left.
     """
     joined: list[Message] = []
+    unread: dict[str, None] = {}
     for message in messages:
         before = joined[-1] if joined else None
         if message["role"] == "assistant" and not _asked(joined):
+            unread[GREETING] = None
             continue
         if message["role"] == "system" and not message["content"]:
             continue
@@ -109,9 +124,10 @@ def dialogue(messages: list[Message]) -> list[Message]:
             joined.append(message)
     while joined and joined[-1]["role"] != "assistant":
         joined.pop()
+        unread[UNANSWERED] = None
     if not joined:
         raise Dropped("no question with an answer")
-    return joined
+    return Conversation(joined, tools, unread=tuple(unread))
 
 
 def _asked(messages: list[Message]) -> bool:

@@ -35,6 +35,8 @@ def main() -> None:
     print(f"{output}: {written:,} of {counts.read:,} rows")
     for reason, number in counts.dropped.most_common():
         print(f"  left out: {number:,} ({reason})")
+    for what, number in counts.unread.most_common():
+        print(f"  of {number:,} rows: {what} is left out")
     if counts.format:
         print(f'To train on it: source = "{output.name}", format = "{counts.format[0]}"')
 
@@ -45,6 +47,7 @@ class Counts:
     def __init__(self) -> None:
         self.read = 0
         self.dropped: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
         self.format: tuple[str, str] | None = None
 
 
@@ -59,6 +62,7 @@ def _rows(sources: list[Source], total: int | None, counts: Counts) -> Iterator[
                 if isinstance(content, Dropped):
                     counts.dropped[str(content)] += 1
                     continue
+                counts.unread.update(content.unread if isinstance(content, Conversation) else ())
                 _check_kind(content, place, counts)
                 yield standard(content, place)
 

@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.ledger import FATES
+from ..data.ledger import in_words
 
 if TYPE_CHECKING:
     from ..data.tokens import Sample
@@ -94,13 +94,10 @@ def _ledger(ledger: list[dict[str, Any]]) -> str:
     for one in ledger:
         cells = "".join(f"<td>{one[column]:,}" for column in columns)
         lines += f"<tr><td><code>{escape(one['source'])}</code>{cells}"
-        fates = {f"dropped, {reason}": fate for reason, fate in one["dropped"].items()}
-        fates |= {said: one[name] for name, said in FATES.items()}
-        for what, fate in fates.items():
-            if fate["rows"]:
-                places = ", ".join(f"<code>{escape(place)}</code>" for place in fate["first"])
-                more = ", ..." if fate["rows"] > len(fate["first"]) else ""
-                lost += f"<li><b>{fate['rows']:,}</b> {escape(what)}: {places}{more}"
+        for what, fate in in_words(one).items():
+            places = ", ".join(f"<code>{escape(place)}</code>" for place in fate["first"])
+            more = ", ..." if fate["rows"] > len(fate["first"]) else ""
+            lost += f"<li><b>{fate['rows']:,}</b> {escape(what)}: {places}{more}"
     lost = lost or "<li>No row was dropped or cut."
     table = f'<div class="wide"><table><tr>{head}{lines}</table></div>'
     return f'{table}<ul class="lost">{lost}</ul>'
