@@ -20,6 +20,7 @@ MOVED = {
     "chat": "serve",
     "distributed": "process",
     "evaluate": "train",
+    "failed": "train",
     "fused": "model",
     "guards": "train",
     "launch": "train",

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from ftc.compiler import CompileError, compile_document
+from ftc.compiler import CompileError, compile_document, load
 from ftc.compiler.cli import main
 from ftc.compiler.diagnostics.diagnostic import Diagnostic
 from ftc.compiler.document.load import Document
 from ftc.compiler.emit.render import Files
-from ftc.compiler.pipeline.compile import load
 from ftc.compiler.run_dir.write import LOCK
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

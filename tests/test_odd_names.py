@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from ftc.compiler import compile_file
+from ftc.compiler import compile_file, write
 from ftc.compiler.cli import main
-from ftc.compiler.pipeline.compile import write
 
 from .changes import HELD, put
 from .specs import BASE, furnish, merged, snapshot, toml

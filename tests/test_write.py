@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from ftc.compiler import compile_file
+from ftc.compiler import compile_file, write
 from ftc.compiler.cli import main
-from ftc.compiler.pipeline.compile import write
 from ftc.compiler.run_dir.write import LOCK, PENDING
 
 from .conftest import environ

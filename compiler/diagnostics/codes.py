@@ -132,6 +132,7 @@ COMPILER: dict[str, dict[str, str]] = {
 # What the scripts of a run say, from `ftc.runtime`.
 RUN: dict[str, str] = {
     "no-lock": "The run directory lacks its ftc.lock, so nobody can say what the run is.",
+    "no-locks": "The file system of a cache refuses locks, so processes that write there could harm each other.",
     "pending": "A compilation into the run directory was interrupted, or has not ended, so its files may be "
     "those of two runs.",
     "other-batch": "ds_config.json and train.py count another batch, so one of them is of another "

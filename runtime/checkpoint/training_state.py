@@ -191,10 +191,7 @@ def _flush(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # a file system that flushes no folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # it flushes no folders
             raise
     finally:
         os.close(descriptor)

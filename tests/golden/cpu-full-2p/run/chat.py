@@ -12,10 +12,7 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"  # otherwise DeepSpeed looks for a GPU, and says so
 
-from ftc.runtime.serve import chat
-from ftc.runtime import data, errors, models
-from ftc.runtime.process import distributed
-from ftc.runtime.train import failed
+from ftc.runtime import chat, data, distributed, errors, failed, models
 
 FOLDER = Path(__file__).resolve().parent
 SYSTEM = None  # default

@@ -9,10 +9,7 @@ Talk to the model. Without a choice: the merged one if convert.sh has made it, e
 import argparse
 from pathlib import Path
 
-from ftc.runtime.serve import chat
-from ftc.runtime import data, errors
-from ftc.runtime.process import distributed
-from ftc.runtime.train import failed
+from ftc.runtime import chat, data, distributed, errors, failed
 from transformers import BitsAndBytesConfig
 
 FOLDER = Path(__file__).resolve().parent

@@ -9,10 +9,7 @@ Talk to the model.
 import argparse
 from pathlib import Path
 
-from ftc.runtime.serve import chat
-from ftc.runtime import data, errors
-from ftc.runtime.process import distributed
-from ftc.runtime.train import failed
+from ftc.runtime import chat, data, distributed, errors, failed
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
