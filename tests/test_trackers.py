@@ -190,7 +190,7 @@ def test_extras_and_pins_name_the_same_packages() -> None:
     import tomllib
 
     from ftc.compiler.emit import requirements
-    from ftc.compiler.spec.deploy import Tracking
+    from ftc.compiler.spec.outputs import Tracking
     from ftc.runtime.train import trackers
 
     extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))

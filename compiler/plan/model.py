@@ -11,7 +11,8 @@ from ..catalog.model_types import CAUSAL, WHOLE
 from ..catalog.presets import EMBEDDINGS
 from ..facts.chat_clock import asks
 from ..facts.gather import Facts, modelscope_id
-from ..spec.method import ROPE_KEYS, Full, Lora, Qlora, RopeScaling
+from ..spec.method import Full, Lora, Qlora
+from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
 from . import plan as p
 from .fused import fused

@@ -14,7 +14,7 @@ from ..facts.gather import Facts, is_file, is_hub_id, modelscope_id
 from ..rows.names import repository
 from ..spec.data import Source
 from ..spec.keys import Refused
-from ..spec.method import Model
+from ..spec.model import Model
 from ..spec.spec import Spec
 
 Rule = Callable[[Spec, Facts, Document], Iterator[Diagnostic]]

@@ -9,7 +9,8 @@ from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..plan.fused import LIGER
-from ..spec.method import ROPE_KEYS, Qlora, RopeScaling
+from ..spec.method import Qlora
+from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
 
 BASE: KeyPath = ("model", "base")

@@ -14,10 +14,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from .data import Data
-from .deploy import Chat, Deploy, Export, Samples, Tracking
+from .deploy import Deploy
+from .hardware import Hardware
 from .keys import RUN, RunName, Table, key, table
-from .method import Method, Model
-from .optim import Hardware, Optim, Parallel, Train
+from .method import Method
+from .model import Model
+from .optim import Optim
+from .outputs import Chat, Export, Samples, Tracking
+from .parallel import Parallel
+from .train import Train
 
 
 class Spec(Table, affects="numerics"):
