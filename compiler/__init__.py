@@ -6,11 +6,12 @@ plan = resolve(checked)
 files = compile_document(document).files
 """
 
-from .check.validate import Checked, validate
+from .check.validate import validate
 from .diagnostics.diagnostic import CompileError, Diagnostic
 from .document.load import Document
 from .emit.render import Files, render
 from .emit.verify import verify
+from .facts.checked import Checked
 from .pipeline.compile import Compiled, compile_document, compile_file, compile_for, load
 from .plan.plan import Plan
 from .plan.resolve import resolve

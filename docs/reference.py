@@ -11,8 +11,8 @@ from typing import Any
 
 from ftc.compiler.catalog.presets import find_model
 from ftc.compiler.document.load import parse
-from ftc.compiler.emit.quote import toml
-from ftc.compiler.plan.explain import CHANGES as CONSEQUENCES
+from ftc.compiler.document.write_toml import toml
+from ftc.compiler.spec.describe import CHANGES as CONSEQUENCES
 from ftc.compiler.spec.describe import (
     affects,
     changes,

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document
 from ftc.compiler.cli import main
-from ftc.compiler.cli.completion import names
 from ftc.compiler.document.load import parse
 from ftc.compiler.pipeline.set_values import override
 from ftc.compiler.plan.names import DERIVED, decided_by
 from ftc.compiler.plan.plan import leaves
+from ftc.compiler.spec.names import names
 
 from . import tiny
 from .specs import SPECS, toml

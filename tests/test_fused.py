@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from ftc.compiler.plan.fused import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
+from ftc.compiler.catalog.architectures import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
 from ftc.runtime.model import attention, fused
 from ftc.runtime.model.fused import rotary
 from peft import LoraConfig, get_peft_model

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import CompileError, Diagnostic, compile_document, load
 from ftc.compiler.cli import main
-from ftc.compiler.cli.output import as_json, as_sarif
-from ftc.compiler.run_dir.lock import tool_version
+from ftc.compiler.diagnostics.machine import as_json, as_sarif
+from ftc.compiler.version import tool_version
 
 from . import tiny
 

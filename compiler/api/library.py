@@ -17,17 +17,17 @@ from .compiler.diagnostics.diagnostic import CompileError, Diagnostic
 from .compiler.diff.changes import Difference
 from .compiler.diff.compare import compare
 from .compiler.document.load import Document
-from .compiler.emit.quote import toml
+from .compiler.document.write_toml import toml
 from .compiler.emit.render import File
 from .compiler.pipeline.compile import Compiled, compile_document, compile_for, load
 from .compiler.pipeline.set_values import override
 from .compiler.plan.explain import Explained
 from .compiler.plan.explain import explain as explained
 from .compiler.plan.plan import Plan
-from .compiler.run_dir.lock import tool_version
 from .compiler.run_dir.verify import Finding, verify_run
 from .compiler.run_dir.write import write as write_files
 from .compiler.spec.json_schema import schema
+from .compiler.version import tool_version
 
 __all__ = [
     "Compilation",

@@ -1,5 +1,67 @@
 """What transformers 5 can't do with some architectures, by model_type; tests/test_architectures.py shows it."""
 
+# Model types of transformers whose head is a plain linear layer without a bias, `lm_head`, and whose
+# logits are used as they come from it: not scaled (cohere, granite), not capped (gemma2). Each is
+# compared with the plain loss in tests/test_fused.py.
+PLAIN_HEADS = {
+    "deepseek_v3",
+    "gemma",
+    "glm",
+    "glm4",
+    "llama",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+    "starcoder2",
+}
+# Model types whose MLPs are down(silu(gate(x)) * up(x)) in three layers, compared there, too.
+GATED_MLPS = {"llama", "mistral", "olmo2", "qwen2", "qwen3", "smollm3"}
+# Of the plain heads, those whose norms are weight * (x / rms(x)): gemma adds 1 to the weight, starcoder2 takes the mean
+# off. And those whose attention is Llama's. Both are compared there, too.
+NORMS = PLAIN_HEADS - {"gemma", "starcoder2"}
+ATTENTIONS = {"llama", "qwen2"}
+# Model types that Liger 0.8.5 has kernels for (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text.
+LIGER = {
+    "deepseek_v2",
+    "deepseek_v3",
+    "exaone4",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "glm4",
+    "gpt_oss",
+    "granite",
+    "llama",
+    "ministral",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "olmo3",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+    "smollm3",
+}
+# Architectures that lmdeploy 0.18 serves with its faster engine, by transformers' model_type
+# (lmdeploy.turbomind.supported_models); the others need its PyTorch engine.
+TURBOMIND = (
+    "llama",
+    "qwen2",
+    "qwen2_moe",
+    "qwen3",
+    "qwen3_moe",
+    "mixtral",
+    "gpt_oss",
+    "glm4_moe_lite",
+)
+
 # Instead of segment_sdpa they run the attention named here: their scores are capped or have sinks, they
 # have no SDPA at all, attend in chunks, or their layers don't pass on where samples end.
 WITHOUT_SEGMENTS = {

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..rows.names import modelscope_id
+from .hubs import modelscope_id
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from ..diagnostics.diagnostic import MOST, nearest
+from ..diagnostics.diagnostic import MOST
+from ..diagnostics.guess import nearest
 from ..diagnostics.tree import is_array, is_table
 from ..document.load import Document
 from ..document.scanner import Node

@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ..diagnostics.diagnostic import MOST, Diagnostic, KeyPath, at, nearest
+from ..diagnostics.diagnostic import MOST, Diagnostic, KeyPath
+from ..diagnostics.guess import nearest
 from ..diagnostics.tree import has, is_table
+from ..document.at import at
 from ..document.load import Document
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..spec.describe import (
     METHODS,
     choice,

@@ -13,10 +13,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from ..diagnostics.diagnostic import KeyPath, guess, nearest, odd_letter
+from ..diagnostics.diagnostic import KeyPath
+from ..diagnostics.guess import guess, nearest, odd_letter
 from ..diagnostics.secrets import SECRET
 from ..diagnostics.tree import is_array, is_table
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..spec.describe import (
     METHODS,
     choice,

@@ -6,10 +6,12 @@ from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, nearest, odd_letter
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.guess import nearest, odd_letter
 from ..diagnostics.tree import is_array, is_table
+from ..document.at import at
 from ..document.load import Document
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..spec.describe import (
     METHODS,
     choice,

@@ -10,24 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic, sort
 from ..document.load import Document
-from ..facts.gather import Facts, gather
+from ..facts.checked import Checked
+from ..facts.gather import gather
 from ..rules.rules import RULES
 from ..spec.keys import Refused
 from ..spec.spec import Spec
-
-
-class Checked(NamedTuple):
-    """A valid spec with the facts that it was judged by, and what deserves a word all the same."""
-
-    spec: Spec
-    facts: Facts
-    warnings: tuple[Diagnostic, ...]
 
 
 def validate(document: Document, but: Collection[str] = ()) -> Checked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..diagnostics.diagnostic import nearest
+from ..diagnostics.guess import nearest
 
 LAUNCH = "compile the spec, then train with `bash launch.sh` in the run directory"
 CONVERT = "`bash convert.sh` in the run directory makes the adapter and the merged model"

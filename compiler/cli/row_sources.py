@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..check.validate import Checked
+from ..facts.checked import Checked
 from ..facts.gather import is_file, modelscope_id
 from ..spec.data import Source
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..diagnostics.tree import is_array, is_table
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..plan.names import decided_by, key_of
 from ..run_dir.lock import LOCK
 from ..spec.describe import CONSEQUENCES, METHODS, affects, changes, field_at, model_at

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..diagnostics.diagnostic import CompileError, Diagnostic, nearest
+from ..diagnostics.diagnostic import CompileError, Diagnostic
+from ..diagnostics.guess import nearest
 from ..diagnostics.tree import is_array, is_table
 from ..run_dir.lock import LOCK
 

@@ -7,8 +7,8 @@ import json
 from dataclasses import asdict
 from typing import Any, cast
 
-from ..diagnostics.diagnostic import visible
-from ..emit.quote import toml
+from ..diagnostics.snippet import visible
+from ..document.write_toml import toml
 from .changes import Change, Difference, Kind, body
 from .numbers import Effect
 from .sides import Side

@@ -221,7 +221,7 @@ def _short(text: str) -> str:
 
 
 def _near(path: str | Path) -> str:
-    from ..diagnostics.diagnostic import nearest
+    from ..diagnostics.guess import nearest
 
     # Of names without .toml, which would make any two of them alike.
     names = sorted(child.stem for child in Path(path).parent.glob("*.toml"))

@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..diagnostics.diagnostic import odd_letter
+from ..diagnostics.guess import odd_letter
 from .bare_words import NO_NULL, NULLS, VARIABLE, as_toml, is_toml, meant, plain, quoted
 from .scanner import Node, Part, Scanner, Stop
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, first_set
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..plan.duration import Duration, about, duration

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from ..catalog.accelerators import find_accelerator
 from ..catalog.presets import Architecture
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..plan.parameters import trainable_parameters
 from ..plan.plan import Plan, leaves

@@ -14,7 +14,6 @@ from datetime import datetime
 from jinja2 import Environment, nodes
 
 CLOCK = "strftime_now"
-DATE = "2024-07-26"  # what Llama 3.1's own template has where an engine has no clock
 # transformers knows this tag, Jinja does not.
 MARKS = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 

@@ -10,8 +10,10 @@ from typing import Any
 from jinja2 import TemplateSyntaxError, nodes
 
 from ..catalog.presets import ModelPreset, chat_templates, shipped_templates
-from ..diagnostics.diagnostic import Diagnostic, at, guess
+from ..diagnostics.diagnostic import Diagnostic
+from ..diagnostics.guess import guess
 from ..diagnostics.tree import is_array, is_table
+from ..document.at import at
 from ..document.load import Document
 from ..spec.spec import Spec
 from .chat_clock import parse

@@ -13,24 +13,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..catalog.hubs import DELIMITERS, LINES, is_file, is_hub_id, modelscope_id
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.tree import is_table
+from ..document.at import at
 from ..document.load import Document
 from ..rows import formats
 from ..rows.custom_format import FormatFile, custom
 from ..rows.formats import FORMATS
 from ..rows.json_rows import Row, json_lines, json_list
 from ..rows.lengths import Sampler
-from ..rows.names import (
-    DELIMITERS,
-    LINES,
-    exists,
-    is_file,
-    is_hub_id,
-    missing,
-    modelscope_id,
-    no_source,
-)
+from ..rows.names import exists, missing, no_source
 from ..rows.parquet import footer
 from ..rows.patterns import expand, is_pattern, joined_sha256
 from ..rows.table_rows import header, table_rows

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 from ..catalog.architectures import EXPERT_LAYERS
 from ..catalog.hub_ids import model_type_of
 from ..catalog.presets import Architecture, ModelPreset, find_model, modules_of
-from ..diagnostics.diagnostic import Diagnostic, at
+from ..diagnostics.diagnostic import Diagnostic
 from ..diagnostics.tree import is_array, is_table
+from ..document.at import at
 from ..document.load import Document
 from ..spec.data import Source
 from ..spec.keys import Refused

@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..catalog.hubs import MODELSCOPE
 from ..catalog.presets import model_families, model_presets
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, guess
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.guess import guess
 from ..diagnostics.tree import is_table
+from ..document.at import at
 from ..document.load import Document
-from ..rows.names import MODELSCOPE
 
 BASE: KeyPath = ("model", "base")
 

@@ -18,17 +18,18 @@ from typing import Any
 
 from ..catalog.accelerators import find_accelerator
 from ..catalog.architectures import WITHOUT_FLASH
+from ..catalog.hubs import repository
 from ..check.suggestions import fits
-from ..diagnostics.diagnostic import CompileError, Diagnostic, visible
+from ..diagnostics.diagnostic import CompileError, Diagnostic
+from ..diagnostics.snippet import visible
 from ..document.load import Document, parse
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..estimate.duration import EPOCHS, GOAL
 from ..facts.gather import is_file
 from ..facts.near_templates import near_template
 from ..plan.duration import Duration, about, duration
 from ..plan.plan import Plan
 from ..rows.formats import AUTO
-from ..rows.names import repository
 from ..spec.keys import dashed
 from ..spec.spec import Spec
 from .compile import Compiled, compile_document

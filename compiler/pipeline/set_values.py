@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..diagnostics.diagnostic import CompileError, Diagnostic, KeyPath
 from ..document.load import Document, SpecSyntaxError, parse
 from ..document.pieces import Piece, between
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from ..plan.names import decided_by
 from ..spec.describe import dotted
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..diagnostics.diagnostic import CompileError, Diagnostic, at
+from ..diagnostics.diagnostic import CompileError, Diagnostic
+from ..document.at import at
 from ..document.load import Document
 from .compile import Compiled, compile_document, compile_for, load
 from .set_values import override

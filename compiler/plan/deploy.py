@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..catalog.architectures import TURBOMIND
 from ..facts.gather import Facts
 from ..spec.spec import Spec
 from . import plan as p
@@ -64,20 +65,6 @@ def chat_plan(spec: Spec, take: Taker) -> p.ChatPlan:
         top_p=take("chat.top_p") if samples else None,
         repetition_penalty=take("chat.repetition_penalty"),
     )
-
-
-# Architectures that lmdeploy 0.18 serves with its faster engine, by transformers' model_type
-# (lmdeploy.turbomind.supported_models); the others need its PyTorch engine.
-TURBOMIND = (
-    "llama",
-    "qwen2",
-    "qwen2_moe",
-    "qwen3",
-    "qwen3_moe",
-    "mixtral",
-    "gpt_oss",
-    "glm4_moe_lite",
-)
 
 
 def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.DeployPlan:

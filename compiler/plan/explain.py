@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from textwrap import wrap
 from typing import Any
 
-from ..cli.completion import names
-from ..cli.output import as_json as diagnostics_as_json
-from ..diagnostics.diagnostic import CompileError, Diagnostic, KeyPath, cells, nearest, visible
+from ..diagnostics.diagnostic import CompileError, Diagnostic, KeyPath
+from ..diagnostics.guess import nearest
+from ..diagnostics.machine import as_json as diagnostics_as_json
+from ..diagnostics.snippet import cells, visible
 from ..diagnostics.tree import is_array, is_table
 from ..document.load import Document
-from ..emit.quote import toml
-from ..spec.describe import METHODS, changes, choice, dotted, extra, field_at, homes
+from ..document.write_toml import toml
+from ..spec.describe import CHANGES, METHODS, changes, choice, dotted, extra, field_at, homes
+from ..spec.names import names
 from ..spec.other_tools import NO_KEY, RENAMED
 from .plan import Plan, Value, leaves
 
@@ -190,13 +192,6 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 
 def _cut(line: str, width: int) -> str:
     return line if cells(line) <= width else f"{line[: width - 1]}…"
-
-
-CHANGES = {
-    "resumable": "A change keeps checkpoints usable.",
-    "new run": "A change makes another run: its checkpoints can't be gone on with.",
-    "cosmetic": "A change has no effect on what is learnt.",
-}
 
 
 def as_json(explained: list[Explained], warnings: Sequence[Diagnostic]) -> str:

@@ -5,8 +5,8 @@ Pure: no I/O, no clock. The tables stand in resolve_model, resolve_data, resolve
 
 from __future__ import annotations
 
-from ..check.validate import Checked
 from ..facts.chat_clock import fixed
+from ..facts.checked import Checked
 from . import plan as p
 from .data import data_plan
 from .deploy import chat_plan, deploy_plan, export_plan, samples_plan, tracking_plan

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..catalog.presets import resource
-from ..diagnostics.diagnostic import visible
 from ..diagnostics.secrets import mask
+from ..diagnostics.snippet import visible
 from ..diff.changes import diff
 from ..diff.sides import Side
-from ..emit.quote import toml
+from ..document.write_toml import toml
 from .charts import Curve, chart, smoothed
 from .log import RunLog, Sample
 

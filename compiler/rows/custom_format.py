@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from ..diagnostics.diagnostic import nearest
+from ..diagnostics.guess import nearest
 from .unusable import Unusable
 
 CUSTOM = re.compile(r"(?P<file>.+\.py):(?P<function>[^:/]*)")

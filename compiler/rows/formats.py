@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ..catalog.presets import resource
-from ..diagnostics.diagnostic import nearest
+from ..diagnostics.guess import nearest
 from ..diagnostics.tree import is_array, is_table
 from . import messages
 from .messages import kind

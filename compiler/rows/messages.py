@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..diagnostics.diagnostic import nearest
+from ..diagnostics.guess import nearest
 from ..diagnostics.tree import is_array, is_table
 
 KINDS = {str: "a text", list: "a list", dict: "a table", type(None): "null", bool: "true or false"}

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from ..catalog.architectures import ENCODERS, OF_MEDIA, SEQ2SEQ, TIED
 from ..catalog.model_types import CAUSAL, OTHERS, TRANSFORMERS, WITH_MEDIA
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, guess
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.guess import guess
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import LOADER, Facts
 from ..spec.spec import Spec

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import wraps
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, on_span
+from ..catalog.hubs import repository
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.secrets import SECRET, mask
+from ..document.at import at, on_span
 from ..document.load import Document
 from ..facts.gather import Facts, is_file, is_hub_id, modelscope_id
-from ..rows.names import repository
 from ..spec.data import Source
 from ..spec.keys import Refused
 from ..spec.model import Model

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from ..catalog.architectures import EXPERT_LAYERS, FUSED_EXPERTS
 from ..catalog.presets import Architecture
-from ..diagnostics.diagnostic import Diagnostic, at
+from ..diagnostics.diagnostic import Diagnostic
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Lora

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..catalog.accelerators import ACCELERATORS, ARCHITECTURES, find_accelerator, same_model
 from ..catalog.architectures import INSTEAD, WITHOUT_FLASH
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, first_set
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.describe import choice

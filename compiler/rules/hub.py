@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..catalog.hub_ids import own_code, packed
 from ..catalog.model_types import TRANSFORMERS
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import LOADER, Facts
 from ..facts.near_templates import near_preset

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, guess
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.guess import guess
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.keys import Refused

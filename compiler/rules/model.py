@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import ALONE, ROW_LIMITS, UNQUANTIZED
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..catalog.architectures import ALONE, LIGER, ROW_LIMITS, UNQUANTIZED
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
-from ..plan.fused import LIGER
 from ..spec.method import Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec

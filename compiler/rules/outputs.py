@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec

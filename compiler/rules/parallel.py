@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..catalog.architectures import INSTEAD
 from ..catalog.presets import Architecture
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec

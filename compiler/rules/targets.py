@@ -7,7 +7,9 @@ from contextlib import suppress
 
 from ..catalog.architectures import EXPERT_LAYERS, UNADAPTED
 from ..catalog.presets import EMBEDDINGS, Architecture
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at, guess
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.guess import guess
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.keys import Refused

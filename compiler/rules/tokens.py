@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from ..diagnostics.diagnostic import Diagnostic, KeyPath, at
+from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
-from ..facts.chat_clock import DATE, asks
+from ..facts.chat_clock import asks
 from ..facts.gather import Facts
+from ..spec.model import DATE
 from ..spec.spec import Spec
 
 BASE: KeyPath = ("model", "base")

@@ -7,29 +7,23 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from ..diagnostics.diagnostic import CompileError, Diagnostic, nearest
+from ..diagnostics.diagnostic import CompileError, Diagnostic
+from ..diagnostics.guess import nearest
 from ..emit.render import File, Files, plan_id
 from ..emit.vendor import runtime_sha256
 from ..facts.gather import Facts
 from ..plan.identity import identities
 from ..plan.plan import Plan, leaves
 from ..spec.describe import changes
+from ..version import tool_version
 
 LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
-
-
-def tool_version() -> str:
-    try:
-        return metadata.version("ftc")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def sha256(content: bytes) -> str:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from ..diagnostics.tree import is_table
 from ..emit.vendor import VENDORED, runtime_sha256
 from ..facts.base import by_size, digests, other_parts, weight_files, whole_sha256
-from .lock import run_lock, sha256, tool_version
+from ..version import tool_version
+from .lock import run_lock, sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "base", "runtime"]
 

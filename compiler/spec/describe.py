@@ -19,6 +19,12 @@ from ..diagnostics.tree import is_table
 from .keys import FORMS, ResumeClass, Table
 from .spec import Spec
 
+CHANGES = {
+    "resumable": "A change keeps checkpoints usable.",
+    "new run": "A change makes another run: its checkpoints can't be gone on with.",
+    "cosmetic": "A change has no effect on what is learnt.",
+}
+
 METHODS = ("full", "lora", "qlora")
 
 

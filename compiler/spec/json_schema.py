@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..diagnostics.tree import is_array, is_table
-from ..emit.quote import toml
-from ..plan.explain import CHANGES
-from .describe import CONSEQUENCES
+from ..document.write_toml import toml
+from .describe import CHANGES, CONSEQUENCES
 from .keys import LINE, RUN, ResumeClass
 from .spec import Spec
 
