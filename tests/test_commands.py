@@ -12,7 +12,7 @@ from ftc.compiler.cli import main
 from ftc.compiler.document.load import parse
 from ftc.compiler.pipeline.set_values import override
 from ftc.compiler.plan.names import DERIVED, decided_by
-from ftc.compiler.plan.plan import leaves
+from ftc.compiler.plan.values import leaves
 from ftc.compiler.spec.names import names
 
 from . import tiny

@@ -22,7 +22,7 @@ from ..document.load import Document
 from ..facts.gather import DataFile
 from ..pipeline.compile import Compiled, load
 from ..plan.names import SOURCE, decided_by, key_of
-from ..plan.plan import Origin, Value, leaves
+from ..plan.values import Origin, Value, leaves
 from ..rows.patterns import joined_sha256
 from ..run_dir.lock import LOCK, no_lock, read_lock, run_lock, sha256
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plan.plan import Plan, Value
+from ..plan.plan import Plan
+from ..plan.values import Value
 from . import quote
 
 

@@ -9,7 +9,8 @@ import shlex
 from typing import Any
 
 from ..diagnostics.tree import is_array, is_table, is_tuple
-from ..plan.plan import SourcePlan, Value, is_value
+from ..plan.data import SourcePlan
+from ..plan.values import Value, is_value
 
 WIDTH = 100  # columns of the generated Python
 

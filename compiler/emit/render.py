@@ -8,8 +8,9 @@ import re
 from typing import Any, NamedTuple
 
 from ..facts.gather import CopyKey, Facts
-from ..plan.plan import Plan, leaves
+from ..plan.plan import Plan
 from ..plan.summary import plural
+from ..plan.values import leaves
 from . import quote
 from .chat import chatting, numbers, serving
 from .ds_config import ds_config

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..plan.plan import LoraPlan, Plan, Value
+from ..plan.method import LoraPlan
+from ..plan.plan import Plan
+from ..plan.values import Value
 from . import quote
 
 # LoraConfig's own names, in the order in which train.py has them.

@@ -9,7 +9,8 @@ from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..plan.duration import Duration, about, duration
-from ..plan.plan import Origin, Plan, Value
+from ..plan.plan import Plan
+from ..plan.values import Origin, Value
 
 FEW = 30  # steps: with the learning rates of the presets, fewer move a model little
 GOAL = 50  # steps that a way out aims at

@@ -18,7 +18,8 @@ from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..plan.parameters import trainable_parameters
-from ..plan.plan import Plan, leaves
+from ..plan.plan import Plan
+from ..plan.values import leaves
 
 GIB = 2**30
 MOST = 10**15  # beyond that, numbers are nonsense, which is not to overflow

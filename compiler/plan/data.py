@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import NamedTuple
 
 from ..facts.gather import CopyKey, Facts, is_file, modelscope_id
 from ..spec.data import Source, TrainSource
 from ..spec.spec import Spec
-from . import plan as p
-from .plan import Value
 from .take import Taker, derived
+from .values import Value
 
 
 def copied_names(facts: Facts) -> dict[CopyKey, str]:
@@ -27,10 +27,10 @@ def copied_names(facts: Facts) -> dict[CopyKey, str]:
     return names
 
 
-def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.DataPlan:
+def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> DataPlan:
     names = copied_names(facts)
 
-    def plan(group: str, index: int, source: Source) -> p.SourcePlan:
+    def plan(group: str, index: int, source: Source) -> SourcePlan:
         file: Value[str] | None = None
         files = several(group, index, source)
         if (group, index, "source") in names:
@@ -40,7 +40,7 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Data
         at = f"data.{group}[{index}]."
         named = take("source", source, at)
         other = modelscope_id(source.source)
-        return p.SourcePlan(
+        return SourcePlan(
             file=file,
             files=files,
             hub=None if file or files or other else named,
@@ -81,7 +81,7 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Data
             return derived(copy, f"a copy of {found.name}")
         return derived(found.name, found.told_by) if found.told_by else None
 
-    return p.DataPlan(
+    return DataPlan(
         train=tuple(plan("train", i, s) for i, s in enumerate(spec.data.train)),
         validation=tuple(plan("validation", i, s) for i, s in enumerate(spec.data.validation)),
         validation_fraction=take.given("data.validation_fraction"),
@@ -92,3 +92,30 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Data
         max_truncated_fraction=take.set("data.max_truncated_fraction"),
         loss_on=take("data.loss_on"),
     )
+
+
+class SourcePlan(NamedTuple):
+    """`file` or `files` (relative to the run directory), `hub` or `modelscope`."""
+
+    file: Value[str] | None
+    files: Value[list[str]] | None
+    hub: Value[str] | None
+    modelscope: Value[str] | None
+    format: Value[str]
+    revision: Value[str] | None
+    subset: Value[str] | None
+    split: Value[str] | None
+    max_samples: Value[int] | None
+    weight: Value[float] | None
+
+
+class DataPlan(NamedTuple):
+    train: tuple[SourcePlan, ...]
+    validation: tuple[SourcePlan, ...]
+    validation_fraction: Value[float] | None
+    packing: Value[bool]
+    group_by_length: Value[bool] | None
+    on_overlong: Value[str]
+    max_dropped_fraction: Value[float] | None
+    max_truncated_fraction: Value[float] | None
+    loss_on: Value[str]

@@ -1,73 +1,18 @@
-"""[samples], [tracking], [export], [chat] and [deploy] -> their plans."""
+"""[deploy] -> its plan."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..catalog.architectures import TURBOMIND
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from . import plan as p
-from .plan import Value
+from .model import ModelPlan
 from .take import Taker, derived, target
-
-# How much logits may differ between what was trained and what is exported, relative to the largest
-# logit: float32 leaves rounding only; merging into 8 or 11 bits of mantissa rounds every weight.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+from .values import Value
 
 
-def samples_plan(spec: Spec, take: Taker) -> p.SamplesPlan | None:
-    if spec.samples is None:
-        return None
-    return p.SamplesPlan(
-        prompts=take("samples.prompts"),
-        every=take.given("samples.every"),
-        at_checkpoints=take.given("samples.at_checkpoints"),
-        system=take.given("samples.system"),
-        max_new_tokens=take("samples.max_new_tokens"),
-    )
-
-
-def tracking_plan(spec: Spec, take: Taker) -> p.TrackingPlan | None:
-    if spec.tracking is None:
-        return None
-    name: Value[Any] = take("tracking.run_name")
-    if name.value is None:
-        name = derived(spec.name, "the run's name")
-    return p.TrackingPlan(
-        trackers=take("tracking.trackers"),
-        project=take("tracking.project"),
-        run_name=name,
-        online=take("tracking.online"),
-    )
-
-
-def export_plan(take: Taker, dtype: str, method: p.MethodPlan) -> p.ExportPlan:
-    stored = method.quantization
-    if stored and stored.compute_dtype and dtype == "float32":
-        dtype = stored.compute_dtype.value
-    tolerance = derived(TOLERANCE[dtype], f"rounding in {dtype}")
-    if stored and stored.bits.value == 8:
-        tolerance = derived(TOLERANCE["bfloat16"], "an 8-bit base rounds its inputs, too")
-    return p.ExportPlan(
-        merge=take("export.merge"),
-        max_shard_size=take("export.max_shard_size"),
-        tolerance=tolerance,
-    )
-
-
-def chat_plan(spec: Spec, take: Taker) -> p.ChatPlan:
-    samples = spec.chat.temperature > 0
-    return p.ChatPlan(
-        system=take.given("chat.system"),
-        max_new_tokens=take("chat.max_new_tokens"),
-        temperature=take("chat.temperature") if samples else None,
-        top_p=take("chat.top_p") if samples else None,
-        repetition_penalty=take("chat.repetition_penalty"),
-    )
-
-
-def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.DeployPlan:
+def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> DeployPlan:
     engine: Value[str] = take("deploy.engine")
     if engine.value == "auto":
         cpu = spec.hardware.device == "cpu"
@@ -81,7 +26,7 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.
     name: Value[Any] = take("deploy.model_name")
     if name.value is None:
         name = derived(spec.name, "the run's name")
-    return p.DeployPlan(
+    return DeployPlan(
         engine=engine,
         backend=backend,
         tp=_serving_devices(spec, facts) if backend else None,
@@ -93,9 +38,7 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: p.ModelPlan) -> p.
     )
 
 
-def _session_len(
-    facts: Facts, take: Taker, model: p.ModelPlan, lmdeploy: bool
-) -> Value[int] | None:
+def _session_len(facts: Facts, take: Taker, model: ModelPlan, lmdeploy: bool) -> Value[int] | None:
     """What is asked for, or else the positions that the model has: those it was trained on may be fewer.
 
     The server of transformers looks these up itself.
@@ -122,3 +65,19 @@ def _serving_devices(spec: Spec, facts: Facts) -> Value[int] | None:
         return None
     what = f"{heads} heads" if heads else "the heads of most models"
     return derived(most, f"what {what} can be shared out to, of {devices} devices")
+
+
+class DeployPlan(NamedTuple):
+    """`tp`: the devices that share the model, where they are not all of a node.
+
+    `session_len` is None where the model's config.json says what it can: always to transformers, unless it is set.
+    """
+
+    engine: Value[str]
+    backend: Value[str] | None
+    tp: Value[int] | None
+    session_len: Value[int] | None
+    host: Value[str]
+    port: Value[int]
+    model_name: Value[str]
+    api_key_env: Value[str] | None

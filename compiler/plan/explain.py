@@ -19,7 +19,8 @@ from ..document.write_toml import toml
 from ..spec.describe import CHANGES, METHODS, changes, choice, dotted, extra, field_at, homes
 from ..spec.names import names
 from ..spec.other_tools import NO_KEY, RENAMED
-from .plan import Plan, Value, leaves
+from .plan import Plan
+from .values import Value, leaves
 
 INDEX = re.compile(r"\[\d+\]")
 UNSET = "unset"  # the origin of what neither the spec nor the plan says

@@ -7,8 +7,8 @@ from ..catalog.presets import EMBEDDINGS
 from ..facts.gather import Facts
 from ..spec.method import Lora
 from ..spec.spec import Spec
-from .plan import Value
 from .take import derived
+from .values import Value
 
 
 def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..facts.gather import Facts
-from .plan import Plan, SourcePlan
+from .data import SourcePlan
+from .plan import Plan
 
 # Of these neither the order matters, nor whether one is named twice.
 SETS = ("exclude_modules", "layers_to_transform", "modules_to_save", "target_modules")

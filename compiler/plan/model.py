@@ -1,27 +1,23 @@
-"""[model] and [method] -> their plans."""
+"""[model] -> its plan."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..catalog.accelerators import find_accelerator
-from ..catalog.architectures import EXPERT_LAYERS, INSTEAD, TOWERS, UNADAPTED, UNLEARNT
+from ..catalog.architectures import INSTEAD, TOWERS
 from ..catalog.model_types import CAUSAL, WHOLE
-from ..catalog.presets import EMBEDDINGS
 from ..facts.chat_clock import asks
 from ..facts.gather import Facts, modelscope_id
-from ..spec.method import Full, Lora, Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
-from . import plan as p
 from .fused import fused
-from .parameters import trainable_parameters
-from .plan import Origin, Value
 from .take import Taker, derived, target
+from .values import Origin, Value
 
 
-def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.ModelPlan:
+def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> ModelPlan:
     model, preset = spec.model, facts.preset
     package = preset.package if preset and model.source != "hub" else None
     other = modelscope_id(model.base) if facts.local_model is None else None
@@ -49,9 +45,9 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> p.Mod
     if facts.template_name is not None and facts.template_name != template.value:
         template = Value(facts.template_name, origin)
     rope = _rope(model.rope_scaling, facts) if model.rope_scaling else None
-    return p.ModelPlan(
+    return ModelPlan(
         base=take("model.base"),
-        package=p.PackagePlan(
+        package=PackagePlan(
             Value(package.requirement, origin),
             Value(package.file, origin),
             Value(package.sha256, origin),
@@ -121,85 +117,41 @@ def _rope(scaling: RopeScaling, facts: Facts) -> tuple[Value[dict[str, Any]], Va
     return Value(parameters, Origin("spec", "model.rope_scaling")), longest
 
 
-def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> p.MethodPlan:
-    method = spec.method
-    return p.MethodPlan(
-        kind=take("method.kind"),
-        freeze=_freeze(method, facts, take) if isinstance(method, Full) else None,
-        neftune_noise_alpha=take.given("method.neftune_noise_alpha"),
-        lora=_lora(method, facts, take) if isinstance(method, Lora) else None,
-        quantization=_quantization(take, dtype) if isinstance(method, Qlora) else None,
-    )
+class PackagePlan(NamedTuple):
+    """Weights in a package: see `ftc.runtime.model.download.from_package`."""
+
+    requirement: Value[str]
+    file: Value[str]
+    sha256: Value[str]
 
 
-def _freeze(method: Full, facts: Facts, take: Taker) -> Value[list[str]] | None:
-    given: Value[list[str]] | None = take.given("method.freeze")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if kind not in UNLEARNT:
-        return given
-    return derived([*method.freeze, *UNLEARNT[kind]], f"what a {kind} never learns from text, too")
+class ModelPlan(NamedTuple):
+    """Exactly one of `package`, `hub_id`, `modelscope`, `folder` is set.
 
+    `folder` is relative to the run directory. `rope_scaling`: transformers' rope_parameters beyond what
+    the base has, with `max_position` as the longest context then. `date`: set where the chat template asks
+    for one. `fused`: functions of `ftc.runtime.model.fused`; `liger`: the model type that Liger's kernels are
+    taken for. `auto_class`: transformers' loader, None for AutoModelForCausalLM; `towers`: modules that text
+    never reaches.
+    """
 
-def _quantization(take: Taker, dtype: Value[str]) -> p.QuantizationPlan:
-    bits: Value[int] = take("method.quantization.bits")
-    four = bits.value == 4
-    compute: Value[str] = take("method.quantization.compute_dtype")
-    if compute.value == "auto":
-        compute = derived(dtype.value, "the model's dtype")
-    return p.QuantizationPlan(
-        bits=bits,
-        type=take("method.quantization.type") if four else None,
-        double_quant=take("method.quantization.double_quant") if four else None,
-        compute_dtype=compute if four else None,
-        int8_threshold=None if four else take("method.quantization.int8_threshold"),
-    )
-
-
-def _lora(method: Lora, facts: Facts, take: Taker) -> p.LoraPlan:
-    given = {name: take.given(f"method.{name}") for name in LORA}
-    targets: Value[Any] = take("method.target_modules")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if targets.value == "all-linear" and kind in UNADAPTED:
-        left = dict.fromkeys([*method.exclude_modules, *UNADAPTED[kind]])
-        given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
-    if targets.value == "all-linear" and method.layers_to_transform:
-        linears = facts.architecture.linears if facts.architecture else None
-        names = dict.fromkeys([*(linears or ()), *EXPERT_LAYERS.get(kind, ())])
-        targets = derived(list(names), "all-linear, by name")
-    for name, unset in (("init_lora_weights", "default"), ("bias", "none")):
-        given[name] = None if take(f"method.{name}").value == unset else given[name]
-    origin = Origin("spec", "method.rank_pattern")
-    ranks = {pattern.module: pattern.rank for pattern in method.rank_pattern}
-    alphas = {pattern.module: pattern.alpha for pattern in method.rank_pattern if pattern.alpha}
-    tied = facts.architecture.tied if facts.architecture else None
-    ends = {name.rpartition(".")[2] for name in method.modules_to_save}
-    one = derived(True, "the head may be the embedding") if tied is None else None
-    one = derived(True, "the head is the embedding") if tied else one
-    lora = p.LoraPlan(
-        rank=take("method.rank"),
-        alpha=take("method.alpha"),
-        dropout=take("method.dropout"),
-        target_modules=targets,
-        rank_pattern=Value(ranks, origin) if ranks else None,
-        alpha_pattern=Value(alphas, origin) if alphas else None,
-        ensure_weight_tying=one if ends & EMBEDDINGS else None,
-        parameters=None,
-        **given,
-    )
-    values = dict(p.leaves(lora, "method.lora."))
-    count = trainable_parameters(values, facts.architecture)
-    words = "rank x (inputs + outputs) of each layer, and what is trained whole"
-    return lora._replace(parameters=derived(count, words)) if count else lora
-
-
-# Keys that are PEFT's own, and left out of train.py where they are not set.
-LORA = (
-    "exclude_modules",
-    "layers_to_transform",
-    "init_lora_weights",
-    "use_dora",
-    "use_rslora",
-    "modules_to_save",
-    "bias",
-    "loraplus_lr_ratio",
-)
+    base: Value[str]
+    package: PackagePlan | None
+    hub_id: Value[str] | None
+    modelscope: Value[str] | None
+    folder: Value[str] | None
+    revision: Value[str] | None
+    auto_class: Value[str] | None
+    towers: Value[list[str]] | None
+    dtype: Value[str]
+    attention: Value[str]
+    chat_template: Value[str]
+    date: Value[str] | None
+    max_seq_length: Value[int]
+    rope_scaling: Value[dict[str, Any]] | None
+    max_position: Value[int] | None
+    trust_remote_code: Value[bool]
+    allow_pickle: Value[bool]
+    gradient_checkpointing: Value[bool]
+    fused: Value[list[str]] | None
+    liger: Value[str] | None

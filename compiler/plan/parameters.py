@@ -7,7 +7,7 @@ from typing import Any
 
 from ..catalog.architectures import ADAPTED_EXPERTS
 from ..catalog.presets import EMBEDDINGS, Architecture
-from .plan import Value
+from .values import Value
 
 Values = Mapping[str, Value[Any]]  # a plan's, by path
 

@@ -9,11 +9,16 @@ from ..facts.chat_clock import fixed
 from ..facts.checked import Checked
 from . import plan as p
 from .data import data_plan
-from .deploy import chat_plan, deploy_plan, export_plan, samples_plan, tracking_plan
-from .model import method_plan, model_plan
+from .deploy import deploy_plan
+from .hardware import hardware_plan
+from .method import method_plan
+from .model import model_plan
+from .optim import optim_plan
+from .outputs import chat_plan, export_plan, samples_plan, tracking_plan
+from .parallel import parallel_plan
 from .summary import summary
 from .take import Taker, derived
-from .train import batch_plan, hardware_plan, optim_plan, parallel_plan, train_plan
+from .train import batch_plan, train_plan
 
 
 def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:

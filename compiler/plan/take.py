@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ..spec.spec import Spec
-from .plan import Origin, Value
+from .values import Origin, Value
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ from ..emit.render import File, Files, plan_id
 from ..emit.vendor import runtime_sha256
 from ..facts.gather import Facts
 from ..plan.identity import identities
-from ..plan.plan import Plan, leaves
+from ..plan.plan import Plan
+from ..plan.values import leaves
 from ..spec.describe import changes
 from ..version import tool_version
 
