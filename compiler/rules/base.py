@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from ..catalog.architectures import ENCODERS, OF_MEDIA, SEQ2SEQ, TIED
 from ..catalog.model_types import CAUSAL, OTHERS, TRANSFORMERS, WITH_MEDIA
-from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.diagnostic import Diagnostic
 from ..diagnostics.guess import guess
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import LOADER, Facts
 from ..spec.spec import Spec
+from .rule import BASE
 
-BASE: KeyPath = ("model", "base")
 CHOOSE = "choose a causal language model, such as smollm2-135m-instruct or qwen3-0.6b"
 TRUST = "read the .py files in its folder, then set model.trust_remote_code = true"
 TEXT_OF_WHOLE = "gemma3, gemma4, llama4, mllama and qwen3_5 can be trained on text"

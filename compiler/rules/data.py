@@ -1,30 +1,24 @@
-"""Rules about what the spec refers to: model, data, and what must not stand in it."""
+"""Rules about [data]: its sources, and what becomes of their rows."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import wraps
 
 from ..catalog.hubs import repository
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
-from ..diagnostics.secrets import SECRET, mask
-from ..document.at import at, on_span
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts, is_file, is_hub_id, modelscope_id
 from ..spec.data import Source
 from ..spec.keys import Refused
-from ..spec.model import Model
 from ..spec.spec import Spec
-
-Rule = Callable[[Spec, Facts, Document], Iterator[Diagnostic]]
-SourceRule = Callable[[Source, KeyPath, Facts, Document], Iterator[Diagnostic]]
+from .pinned import unpinned
+from .rule import Rule, SourceRule
+from .train import twice
 
 GROUPS = ("train", "validation")
-BASE: KeyPath = ("model", "base")
-REVISION: KeyPath = ("model", "revision")
-COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")  # branches and tags move; what is shorter may be one
 
 
 def _each_source(rule: SourceRule) -> Rule:
@@ -148,93 +142,71 @@ def data_is_pinned(
     if is_hub_id(modelscope_id(source.source) or source.source):
         address = repository(source.source, data=True)
         table = f"this [[data.{path[1]}]]"
-        yield from _unpinned(document, path, "source", source, table, address)
+        yield from unpinned(document, path, "source", source, table, address)
 
 
-def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """`source` chooses where a preset's weights come from."""
-    model, preset, path = spec.model, facts.preset, ("model", "source")
-    others = [(BASE, f'base is "{model.base}"')]
-    if model.source is not None and (preset is None or modelscope_id(model.base)):
+def group_or_pack(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Packed sequences are all equally long."""
+    if spec.data.group_by_length and spec.data.packing:
         yield at(
             document,
-            path,
+            ("data", "group_by_length"),
             "conflict",
-            f"`source` is for presets, and {model.base} is not one: it names its own weights",
-            others=others,
-            hints=["remove model.source"],
-        )
-    elif model.source == "package" and preset is not None and preset.package is None:
-        yield at(
-            document,
-            path,
-            "no-package",
-            f"no package carries the weights of {model.base}",
-            on="value",
-            others=others,
-            hints=['set source = "hub"', "or remove it: the Hub is where they come from"],
+            "`group_by_length` is for samples that are not packed, and packing fills every sequence",
+            others=[(("data", "packing"), "packing is true")]
+            if document.key(("data", "packing"))
+            else [],
+            hints=["remove group_by_length", "or set packing = false in [data]"],
         )
 
 
-def model_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """A model of the Hub has a revision, and no other has."""
-    model, preset = spec.model, facts.preset
-    packaged = preset is not None and preset.package is not None and model.source != "hub"
-    on_hub = not packaged and facts.local_model is None
-    broken = any(problem.code in ("unknown-model", "bad-model") for problem in facts.problems)
-    if model.revision is not None and not on_hub:
-        where = "a package, pinned by its hash" if packaged else "a local folder"
+def truncates(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A limit to what is truncated, where anything is."""
+    data = spec.data
+    if data.max_truncated_fraction is not None and data.on_overlong != "truncate":
+        key = ("data", "on_overlong")
         yield at(
             document,
-            REVISION,
+            ("data", "max_truncated_fraction"),
             "conflict",
-            f"`revision` is for models of the Hub, and {model.base} comes from {where}",
-            others=[(BASE, f'base is "{model.base}"')],
-            hints=["remove model.revision", *(['or set source = "hub"'] if packaged else [])],
-        )
-    elif on_hub and not broken:
-        other = modelscope_id(model.base) is not None
-        address = repository(preset.hub_id if preset and not other else model.base)
-        yield from _unpinned(document, ("model",), "base", model, "[model]", address)
-
-
-def _unpinned(
-    document: Document, path: KeyPath, key: str, pinned: Source | Model, table: str, address: str
-) -> Iterator[Diagnostic]:
-    """The warning where `pinned`, the table at `path`, names (with `key`) what may change at `address`."""
-    name, revision = getattr(pinned, key), pinned.revision
-    if revision is not None and COMMIT.match(revision):
-        return
-    site = "ModelScope" if modelscope_id(name) else "the Hub"
-    message = f"{name} has no `revision`, so it is whatever {site} has on the day"
-    if revision is not None:
-        message = f'the revision "{revision}" of {name} is no commit in full, so it may move'
-    yield at(
-        document,
-        (*path, key if revision is None else "revision"),
-        "unpinned",
-        message,
-        on="value",
-        why="two runs of this spec may differ, and nobody would be told",
-        hints=[
-            f"set revision in {table} to a commit (40 hexadecimal digits)",
-            f"this prints the newest: git ls-remote {address} HEAD",
-        ],
-        severity="warning",
-    )
-
-
-def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """A spec, with its comments, is copied into the run and committed with it."""
-    for match in SECRET.finditer(document.text.replace("\r\n", "\n")):
-        yield on_span(
-            document,
-            document.span(*match.span()),
-            "secret-in-spec",
-            f"this looks like a secret ({mask(match[0])[:8]}), and a spec is no place for one",
-            notes=["a spec is copied into its run and committed with it"],
+            f'nothing is truncated: on_overlong is "{data.on_overlong}"',
+            others=[(key, f'on_overlong is "{data.on_overlong}"')] if document.key(key) else [],
             hints=[
-                "keep it in an environment variable, such as HF_TOKEN",
-                "and revoke it, if this file was ever shared",
+                "remove max_truncated_fraction; max_dropped_fraction limits what is dropped",
+                'or set on_overlong = "truncate" in [data]',
+            ],
+        )
+
+
+def one_validation(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Rows that are held out, or sources of their own."""
+    if spec.data.validation and spec.data.validation_fraction:
+        yield twice(
+            document,
+            ("data", "validation_fraction"),
+            ("data", "validation"),
+            "what to validate on",
+        )
+
+
+def loss_is_chosen(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Plain text has no assistant."""
+    path: KeyPath = ("data", "loss_on")
+    names = [
+        facts.format(group, index, source)
+        for group in ("train", "validation")
+        for index, source in enumerate(getattr(spec.data, group))
+    ]
+    plain = {"pretrain", "pretokenized"}.issuperset(names)
+    if document.key(path) and spec.data.loss_on != "all" and plain:
+        yield at(
+            document,
+            path,
+            "conflict",
+            f'plain text has no assistant, so loss_on = "{spec.data.loss_on}" chooses nothing',
+            others=[(("data", "train", 0, "format"), f'format is "{names[0]}"')],
+            hints=[
+                "remove loss_on: all of a plain text carries loss",
+                'or set format = "messages"',
             ],
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..catalog.hub_ids import own_code, packed
 from ..catalog.model_types import TRANSFORMERS
-from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..diagnostics.diagnostic import Diagnostic
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import LOADER, Facts
@@ -14,8 +14,8 @@ from ..facts.near_templates import near_preset
 from ..spec.method import Qlora
 from ..spec.spec import Spec
 from .base import CHOOSE
+from .rule import BASE
 
-BASE: KeyPath = ("model", "base")
 BITSANDBYTES = "bitsandbytes"
 # Owners whose quantized models are named as the plain ones beside them.
 BESIDE = ("Qwen", "unsloth")

@@ -12,8 +12,8 @@ from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
+from .rule import BASE
 
-BASE: KeyPath = ("model", "base")
 LENGTH: KeyPath = ("model", "max_seq_length")
 ROPE: KeyPath = ("model", "rope_scaling")
 

@@ -9,11 +9,11 @@ from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
+from .rule import DEVICE, STAGE
+from .train import twice
 
 OPTIMIZER: KeyPath = ("optim", "optimizer")
 SCHEDULER: KeyPath = ("optim", "lr_scheduler")
-DEVICE: KeyPath = ("hardware", "device")
-STAGE: KeyPath = ("parallel", "zero_stage")
 
 # What an optimizer doesn't have that [optim] has a key for.
 LACKS = {
@@ -166,4 +166,24 @@ def decay_follows_warmup(spec: Spec, facts: Facts, document: Document) -> Iterat
             on="value",
             others=[(("optim", "warmup_ratio"), f"warmup_ratio is {warmup:g}")],
             hints=[f"set decay_ratio to {1 - warmup:g} or less", "or lower warmup_ratio"],
+        )
+
+
+def one_warmup(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """warmup_steps or warmup_ratio, and something left behind it."""
+    steps, limit = spec.optim.warmup_steps, spec.train.max_steps
+    if steps is not None and spec.optim.warmup_ratio is not None:
+        yield twice(
+            document, ("optim", "warmup_steps"), ("optim", "warmup_ratio"), "how long to warm up"
+        )
+    if steps is not None and limit is not None and steps >= limit:
+        yield at(
+            document,
+            ("optim", "warmup_steps"),
+            "warmup-too-long",
+            f"{steps} steps of warm-up leave none of the {limit} steps of the run",
+            on="value",
+            why="the learning rate would reach its peak when training ends, or never",
+            others=[(("train", "max_steps"), f"max_steps is {limit}")],
+            hints=[f"set warmup_steps to less than {limit}", "or raise train.max_steps"],
         )

@@ -1,4 +1,4 @@
-"""Rules about [tracking]."""
+"""Rules about [samples], [tracking] and [export]."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
+from ..spec.method import Full
 from ..spec.spec import Spec
 
 TRACKERS: KeyPath = ("tracking", "trackers")
@@ -43,4 +44,43 @@ def something_goes_online(spec: Spec, facts: Facts, document: Document) -> Itera
                 "remove online",
                 "or name a tracker that sends: wandb, mlflow, swanlab, trackio",
             ],
+        )
+
+
+def adapter_is_merged(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """export.merge is about an adapter; a server needs the merged model."""
+    path: KeyPath = ("export", "merge")
+    if isinstance(spec.method, Full):
+        if document.key(path):
+            yield at(
+                document,
+                path,
+                "conflict",
+                "full fine-tuning has no adapter to merge",
+                others=[(("method", "kind"), 'kind is "full"')],
+                hints=["remove export.merge"],
+            )
+    elif not spec.export.merge and document.key(("deploy",)):
+        yield at(
+            document,
+            path,
+            "conflict",
+            "the server of [deploy] serves the merged model, and merge = false makes none",
+            on="value",
+            others=[(("deploy",), "[deploy] is here")],
+            hints=["remove export.merge", "or remove [deploy]"],
+        )
+
+
+def chat_samples(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """top_p has a say only where tokens are drawn."""
+    path: KeyPath = ("chat", "top_p")
+    if document.key(path) and not spec.chat.temperature:
+        yield at(
+            document,
+            path,
+            "conflict",
+            "at temperature 0 the likeliest token is taken, so top_p has no say",
+            others=[(("chat", "temperature"), "temperature is 0")],
+            hints=["set chat.temperature above 0", "or remove top_p"],
         )

@@ -1,4 +1,4 @@
-"""Rules about sequences that several devices share."""
+"""Rules about [parallel]: what the devices share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
+from ..spec.method import Qlora
 from ..spec.spec import Spec
+from .rule import DEVICE, SHARED, STAGE
 
-SHARED: KeyPath = ("parallel", "sequence_parallel_size")
-STAGE: KeyPath = ("parallel", "zero_stage")
 ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
 
 
@@ -155,3 +155,54 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
             others=[(SHARED, "sequence_parallel_size is set here")],
             hints=["remove neftune_noise_alpha", "or sequence_parallel_size"],
         )
+
+
+def zero_fits_method(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Stage 3 shares out the weights of the base, which must allow it."""
+    bits = ("method", "quantization", "bits")
+    stage = spec.parallel.zero_stage
+    if stage == 3 and isinstance(spec.method, Qlora) and spec.method.quantization.bits == 8:
+        yield at(
+            document,
+            STAGE,
+            "zero-stage",
+            "ZeRO stage 3 can't share out an 8-bit base",
+            on="value",
+            why="bitsandbytes keeps 8-bit weights whole on each device, beside the shares",
+            others=[(bits, "bits is 8")],
+            hints=["set zero_stage = 2", "or bits = 4"],
+        )
+
+
+def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """What DeepSpeed can offload, from where, at which stage."""
+    stage, set_to = spec.parallel.zero_stage, f"zero_stage is {spec.parallel.zero_stage}"
+    wanted = {
+        "offload_params": (spec.parallel.offload_params, (3,), "stage 3", "the parameters"),
+        "offload_optimizer": (
+            spec.parallel.offload_optimizer,
+            (None, 1, 2, 3),
+            "stages 1, 2 and 3",
+            "the optimizer",
+        ),
+    }
+    for key, (offloads, stages, names, what) in wanted.items():
+        path = ("parallel", key)
+        if offloads and spec.hardware.device == "cpu":
+            yield at(
+                document,
+                path,
+                "conflict",
+                f"a CPU run can't offload {what}: all is in the host's memory already",
+                others=[(DEVICE, 'device is "cpu"')],
+                hints=[f"remove parallel.{key}"],
+            )
+        elif offloads and stage not in stages:
+            yield at(
+                document,
+                path,
+                "zero-stage",
+                f"ZeRO offloads {what} in {names} only",
+                others=[(STAGE, set_to)],
+                hints=[f"set zero_stage = {stages[-1]}", f"or {key} = false"],
+            )

@@ -21,16 +21,23 @@ from . import (
     tokens,
     train,
 )
-from .data import Rule
+from .data import group_or_pack, loss_is_chosen, one_validation, truncates
+from .deploy import engine_fits
+from .optim import one_warmup
+from .outputs import adapter_is_merged, chat_samples
+from .parallel import offload_fits, zero_fits_method
+from .pinned import model_is_pinned, no_secret, weights_have_a_source
+from .rule import Rule
+from .train import batch_divides
 
 RULES: tuple[Rule, ...] = (
-    hardware.batch_divides,
+    batch_divides,
     hardware.accelerator_known,
     hardware.dtype_fits,
     hardware.attention_fits,
-    hardware.zero_fits_method,
-    hardware.offload_fits,
-    hardware.engine_fits,
+    zero_fits_method,
+    offload_fits,
+    engine_fits,
     parallel.accumulation_fits,
     parallel.groups_are_whole,
     parallel.heads_can_be_shared,
@@ -42,16 +49,16 @@ RULES: tuple[Rule, ...] = (
     optim.schedule_reads_its_keys,
     optim.decay_follows_warmup,
     train.one_length,
-    train.one_warmup,
-    train.one_validation,
+    one_warmup,
+    one_validation,
     train.validation_is_used,
     train.best_is_evaluated,
     train.patience_can_end,
-    train.loss_is_chosen,
-    train.group_or_pack,
-    train.truncates,
-    train.adapter_is_merged,
-    train.chat_samples,
+    loss_is_chosen,
+    group_or_pack,
+    truncates,
+    adapter_is_merged,
+    chat_samples,
     model.kernels_fit,
     outputs.trackers_once,
     outputs.something_goes_online,
@@ -93,7 +100,7 @@ RULES: tuple[Rule, ...] = (
     data.files_are_named_once,
     data.held_out_is_not_trained,
     data.data_is_pinned,
-    data.weights_have_a_source,
-    data.model_is_pinned,
-    data.no_secret,
+    weights_have_a_source,
+    model_is_pinned,
+    no_secret,
 )

@@ -12,8 +12,7 @@ from ..facts.chat_clock import asks
 from ..facts.gather import Facts
 from ..spec.model import DATE
 from ..spec.spec import Spec
-
-BASE: KeyPath = ("model", "base")
+from .rule import BASE
 
 
 def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
