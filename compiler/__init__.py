@@ -9,7 +9,8 @@ files = compile_document(document).files
 from .check.validate import validate
 from .diagnostics.diagnostic import CompileError, Diagnostic
 from .document.load import Document
-from .emit.render import Files, render
+from .emit.files import Files
+from .emit.render import render
 from .emit.verify import verify
 from .facts.checked import Checked
 from .pipeline.compile import Compiled, compile_document, compile_file, compile_for, load

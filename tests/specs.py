@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ftc.compiler import compile_document
 from ftc.compiler.cli import main
 from ftc.compiler.document.load import Document, SpecSyntaxError
-from ftc.compiler.emit.render import Files
+from ftc.compiler.emit.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates" / "run"

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ftc.compiler.emit.render import Files
+from ftc.compiler.emit.files import Files
 from ftc.compiler.run_dir.write import LOCK
 
 from .changes import CHANGES, leaves, put

@@ -17,7 +17,7 @@ from ftc.compiler import CompileError, compile_document, load
 from ftc.compiler.cli import main
 from ftc.compiler.diagnostics.diagnostic import Diagnostic
 from ftc.compiler.document.load import Document
-from ftc.compiler.emit.render import Files
+from ftc.compiler.emit.files import Files
 from ftc.compiler.run_dir.write import LOCK
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st

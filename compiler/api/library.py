@@ -18,7 +18,7 @@ from .compiler.diff.changes import Difference
 from .compiler.diff.compare import compare
 from .compiler.document.load import Document
 from .compiler.document.write_toml import toml
-from .compiler.emit.render import File
+from .compiler.emit.files import File
 from .compiler.pipeline.compile import Compiled, compile_document, compile_for, load
 from .compiler.pipeline.set_values import override
 from .compiler.plan.explain import Explained

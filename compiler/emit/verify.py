@@ -12,7 +12,7 @@ import subprocess
 
 from ..diagnostics.diagnostic import Diagnostic
 from ..plan.plan import Plan
-from .render import File, Files
+from .files import File, Files
 
 
 def verify(files: Files, plan: Plan) -> list[Diagnostic]:

@@ -10,7 +10,8 @@ from ..check.validate import validate
 from ..diagnostics.diagnostic import CompileError, Diagnostic, sort
 from ..document.load import Document, SpecSyntaxError
 from ..document.load import load as load_document
-from ..emit.render import Files, render
+from ..emit.files import Files
+from ..emit.render import render
 from ..emit.verify import verify
 from ..estimate.duration import of_duration
 from ..estimate.memory import will_not_fit

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diagnostics.guess import nearest
-from ..emit.render import File, Files, plan_id
+from ..emit.files import File, Files
+from ..emit.plan_id import plan_id
 from ..emit.vendor import runtime_sha256
 from ..facts.gather import Facts
 from ..plan.identity import identities

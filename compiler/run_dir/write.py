@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic
-from ..emit.render import Files
+from ..emit.files import Files
 from ..spec.keys import MOST_BYTES
 from .lock import LOCK, PENDING, read_lock, sha256
 
