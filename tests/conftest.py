@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ftc.runtime.process.folders import cache
 
 from . import tiny
 from .specs import BASE, furnish, toml
@@ -132,11 +133,10 @@ def spec(folder: Path) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def token_cache(tmp_path_factory):
     """A cache of the tests' own for tokens; models are where the user has them."""
-    from ftc.runtime.model import download
 
     folder = tmp_path_factory.mktemp("cache")
-    (download.cache() / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "models").symlink_to(download.cache() / "models")
+    (cache() / "models").mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(cache() / "models")
     os.environ["FTC_CACHE"] = str(folder)
 
 

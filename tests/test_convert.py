@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from ftc.runtime.errors import RunError
-from ftc.runtime.export import convert, portable
-from ftc.runtime.model import quantized, rebuilt
+from ftc.runtime.export import convert, portable, rebuilt
+from ftc.runtime.model import quantized
 from ftc.runtime.model.on_disk import Weights
 from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from transformers import (
@@ -236,7 +236,7 @@ MEMORY = """
 import ctypes, gc, re, sys
 from pathlib import Path
 import torch
-from ftc.runtime.model import rebuilt
+from ftc.runtime.export import rebuilt
 from ftc.runtime.model.on_disk import Weights
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM

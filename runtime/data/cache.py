@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
 from ..model import download
+from ..process.folders import cache
 from ..process.lock import sha256
 from . import reading
 from .ledger import Ledger
@@ -85,7 +86,7 @@ class Tokens(NamedTuple):
 def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Tokens:
     """The tokens of a source. Tokenizes if they are not there yet, or damaged."""
     before = reading.check_there(source)
-    folder = download.cache() / "tokens" / key(source, tokenizer, settings)
+    folder = cache() / "tokens" / key(source, tokenizer, settings)
     with _writable(folder.parent), download.alone(folder):
         found, said = _open(folder, source), "tokens from cache"
         if found is None:

@@ -27,11 +27,12 @@ from ..checkpoint import stored, validation
 from ..data import load_tokenizer, read_template
 from ..errors import RunError
 from ..model import adapters, towers
+from ..model.generate import stops
 from ..model.on_disk import Weights
-from ..model.rebuilt import Job, load_base, load_trained, merge, ready
 from ..process import distributed
 from ..train import failed
 from . import model_card, portable, served_tokenizer
+from .rebuilt import Job, load_base, load_trained, merge, ready
 
 # How libraries refuse something, or the system does; anything else is a mistake in the code.
 REFUSALS = (ValueError, NotImplementedError, OSError, MemoryError, torch.OutOfMemoryError)
@@ -204,9 +205,7 @@ def _merged(job: Job, models: list[Any], expected: list[torch.Tensor]) -> None:
         if unset := portable.settle(model.generation_config):
             flags = ", ".join(unset)
             print(f"  generation_config.json: without {flags}, which had no effect", flush=True)
-        model.generation_config.eos_token_id = served_tokenizer.stops(
-            job.tokenizer, model.generation_config
-        )
+        model.generation_config.eos_token_id = stops(job.tokenizer, model.generation_config)
     dtype = model.dtype
     model.save_pretrained(folder, max_shard_size=options.max_shard_size)
     del model

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..data import jinja
 from ..data.places import CALLING, PLAIN, SYSTEM, TOOL
-from ..data.tokens import chat_samples, end_of_answer
+from ..data.tokens import chat_samples
 from ..errors import RunError
 from ..rows import Conversation, Message
 
@@ -44,20 +44,6 @@ def prepare(tokenizer: Any) -> None:
     if tokenizer("")["input_ids"]:
         tokenizer.add_bos_token = False
         tokenizer.add_eos_token = False
-
-
-def stops(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> list[int]:
-    """The tokens at which generation stops: the end of an answer, and what the base stops at.
-
-    A run of plain texts alone may have a chat template without an end.
-    """
-    of_base = generation_config.eos_token_id
-    of_base = of_base if isinstance(of_base, list) else [of_base]
-    try:
-        ids = [end_of_answer(tokenizer).id, *of_base]
-    except RunError:
-        ids = of_base
-    return list(dict.fromkeys(number for number in ids if number is not None))
 
 
 def prove(trained: PreTrainedTokenizerBase, folder: Path, trust_remote_code: bool) -> int:

@@ -6,7 +6,6 @@ python -m ftc.runtime.models FILE.gguf FOLDER                        makes a fol
 """
 
 import errno
-import os
 import shutil
 import subprocess
 import sys
@@ -18,14 +17,9 @@ from pathlib import Path
 
 from ..errors import RunError, run
 from ..process import lock
+from ..process.folders import cache
 
 CONVERSION = 2  # counted up when the same file becomes another folder, so that no older one is used
-
-
-def cache() -> Path:
-    """Where ftc keeps models: $FTC_CACHE, or ftc/ in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("FTC_CACHE") or Path(home) / "ftc")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
-from ..export import served_tokenizer
+from ..model.generate import stops
 from .grammar import Grammars
 from .scores import Constrained, Penalized, Recorded
 from .text import Text
@@ -71,7 +71,7 @@ class Engine:
 
     def __init__(self, model: Any, tokenizer: Any, positions: int) -> None:
         self.model, self.tokenizer, self.positions = model, tokenizer, positions
-        self.stops = served_tokenizer.stops(tokenizer, model.generation_config)
+        self.stops = stops(tokenizer, model.generation_config)
         added = tokenizer.added_tokens_decoder.items()
         special = {number for number, token in added if token.special}
         self.special = frozenset({*special, *tokenizer.all_special_ids, *self.stops})

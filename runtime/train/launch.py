@@ -18,8 +18,8 @@ import torch
 
 from ..checkpoint import stored
 from ..errors import EXIT_ERROR, RunError
-from ..model import download
 from ..process import distributed, lock, stop
+from ..process.folders import cache
 from . import failed, guards, trackers
 
 # Held by the start that trains. NFS grants such a lock only on what is opened for writing (flock(2)).
@@ -219,7 +219,7 @@ def _disk_full(error: OSError) -> RunError:
         Path(),
         Path("logs"),
         Path("checkpoints"),
-        download.cache(),
+        cache(),
         Path(tempfile.gettempdir()),
     ]
     free, fullest = min((shutil.disk_usage(p).free, p.absolute()) for p in places if p.exists())

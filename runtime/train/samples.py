@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ..model.generate import generate
 from ..process.clock import apart
-from ..serve import chat
 from .metrics import say
 
 FILE = Path("logs/samples.jsonl")
@@ -23,7 +23,7 @@ def answer(
     """
     likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
-    return chat.generate(model, tokenizer, list(messages), settings, stream=False).strip()
+    return generate(model, tokenizer, list(messages), settings, stream=False).strip()
 
 
 @apart

@@ -13,8 +13,8 @@ from transformers import BitsAndBytesConfig
 
 from ..checkpoint import shards
 from ..errors import RunError
-from . import adapters, names, quantized, rope, towers
-from .on_disk import Weights
+from ..model import adapters, names, quantized, rope, towers
+from ..model.on_disk import Weights
 
 
 @dataclass(frozen=True)
