@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document, load
 from ftc.compiler.cli import main
-from ftc.compiler.diff.changes import Change, Difference, diff
+from ftc.compiler.diff.changes import Change
+from ftc.compiler.diff.difference import Difference, diff
 from ftc.compiler.diff.sides import Side, of_compiled
 
 DIFFS = Path(__file__).parent / "diff"

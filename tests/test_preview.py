@@ -7,7 +7,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from ftc.runtime.tools import preview, preview_page
+from ftc.runtime.tools import preview, preview_page, preview_samples
 
 from .conftest import environ
 
@@ -36,7 +36,7 @@ def run(compiled, tmp_path):
 @pytest.fixture
 def found(run, monkeypatch):
     monkeypatch.chdir(run.folder)
-    return preview.preview(run.folder, 2)
+    return preview_samples.preview(run.folder, 2)
 
 
 def test_tokens_are_spelt_where_they_stand(found):

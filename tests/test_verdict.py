@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ftc.compiler import compile_document
-from ftc.compiler.diff.changes import Difference, diff
+from ftc.compiler.diff.difference import Difference, diff
 from ftc.compiler.diff.sides import Side, of_compiled
 from ftc.compiler.document.load import Document, parse
 from ftc.compiler.plan.names import key_of

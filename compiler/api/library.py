@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .compiler.diagnostics.diagnostic import CompileError, Diagnostic
-from .compiler.diff.changes import Difference
 from .compiler.diff.compare import compare
+from .compiler.diff.difference import Difference
 from .compiler.document.load import Document
 from .compiler.document.write_toml import toml
 from .compiler.emit.files import File

@@ -1,4 +1,4 @@
-"""What changes between two compiled specs, as values; `diff_show` tells it to people."""
+"""What changes between two compiled specs, as values."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Changes:
     """`keys` of the spec, `derived` values that follow, `contents` behind the same names.
 
-    It is false if nothing differs. `str()` tells it to people.
+    It is false if nothing differs.
     """
 
     old: Side = field(repr=False)
@@ -60,27 +60,18 @@ class Difference:
     def __bool__(self) -> bool:
         return bool(self.keys or self.derived or self.contents or self.files)
 
-    def __str__(self) -> str:
-        return self.text()
-
     @property
     def resume(self) -> Literal["same", "resumable", "new run"]:
         """May the new run go on from the old one's checkpoints; "same": training is the same."""
         found = {change.effect for change in (*self.keys, *self.derived, *self.contents)}
         return NEW_RUN if NEW_RUN in found else "resumable" if "resumable" in found else "same"
 
-    def text(self, *, files: bool = False) -> str:
-        """What `ftc diff` prints; `files` adds a unified diff of every file."""
-        from .show import show
 
-        return show(self, files=files)
-
-
-def diff(before: Side, after: Side) -> Difference:
+def changes_between(before: Side, after: Side) -> Changes:
     """Compares two specs key by key, their plans value by value, their files byte by byte."""
     pairs = list(_leaves("", before.data, after.data))
     keys = [_key(path, old, new, before, after) for path, old, new in pairs if not _same(old, new)]
-    return Difference(
+    return Changes(
         old=before,
         new=after,
         keys=tuple(keys),

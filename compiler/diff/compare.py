@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..pipeline.compile import compile_document, compile_for, load
-from .changes import Difference, diff
+from .difference import Difference, diff
 from .revisions import FORM, Place, take_out
 from .sides import Side, of_compiled, of_run
 

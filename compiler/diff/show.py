@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from ..diagnostics.snippet import visible
 from ..document.write_toml import toml
-from .changes import Change, Difference, Kind, body
+from .changes import Change, Changes, Kind, body
 from .numbers import Effect
 from .sides import Side
 
@@ -17,7 +17,7 @@ SIGN: dict[Kind, str] = {"added": "+", "removed": "-", "changed": "~"}
 MAX_TEXT = 200_000  # bytes of a file whose lines are compared
 
 
-def show(difference: Difference, *, files: bool) -> str:
+def show(difference: Changes, *, files: bool) -> str:
     """The difference for people; `files` adds a unified diff of every file."""
     if not difference:
         return "No changes: both specs compile to the same run.\n"
@@ -76,7 +76,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:45]}...{text[-10:]}"
 
 
-def _count(difference: Difference) -> str:
+def _count(difference: Changes) -> str:
     counts = {kind: sum(c.kind == kind for c in difference.keys) for kind in SIGN}
     keys = "key" if difference.num_same == 1 else "keys"
     return (
@@ -85,7 +85,7 @@ def _count(difference: Difference) -> str:
     )
 
 
-def _verdict(difference: Difference) -> str:
+def _verdict(difference: Changes) -> str:
     return VERDICTS[difference.resume]
 
 
@@ -96,7 +96,7 @@ VERDICTS = {
 }
 
 
-def as_json(difference: Difference) -> str:
+def as_json(difference: Changes) -> str:
     """The difference for programs."""
     edited = difference.old.edited | difference.new.edited
     content: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..catalog.presets import resource
 from ..diagnostics.secrets import mask
 from ..diagnostics.snippet import visible
-from ..diff.changes import diff
+from ..diff.difference import diff
 from ..diff.sides import Side
 from ..document.write_toml import toml
 from .charts import Curve, chart, smoothed

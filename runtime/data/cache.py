@@ -22,8 +22,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
-from ..model import download
-from ..process.folders import cache
+from ..process.folders import alone, cache
 from ..process.lock import sha256
 from . import reading
 from .ledger import Ledger
@@ -87,7 +86,7 @@ def tokens(source: Source, tokenizer: PreTrainedTokenizerBase, settings: Setting
     """The tokens of a source. Tokenizes if they are not there yet, or damaged."""
     before = reading.check_there(source)
     folder = cache() / "tokens" / key(source, tokenizer, settings)
-    with _writable(folder.parent), download.alone(folder):
+    with _writable(folder.parent), alone(folder):
         found, said = _open(folder, source), "tokens from cache"
         if found is None:
             begun = time.perf_counter()

@@ -5,44 +5,19 @@ python -m ftc.runtime.models --modelscope ORG/NAME [REVISION]        prints the 
 python -m ftc.runtime.models FILE.gguf FOLDER                        makes a folder of a file
 """
 
-import errno
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from ..errors import RunError, run
 from ..process import lock
-from ..process.folders import cache
+from ..process.folders import alone, cache
 
 CONVERSION = 2  # counted up when the same file becomes another folder, so that no older one is used
-
-
-@contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """No other process makes `place` meanwhile. Raises RunError on a file system that has no locks."""
-    import filelock
-
-    held = filelock.FileLock(f"{place}.lock")
-    try:
-        held.acquire()
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EIO):
-            raise
-        raise RunError(
-            "no-locks",
-            f"a lock is refused ({error.strerror}); processes that write here at once would harm each other",
-            "mount it with locks, or set FTC_CACHE to a folder on a local disk",
-            where=str(place.parent),
-        ) from None
-    try:
-        yield
-    finally:
-        held.release()
 
 
 def from_package(requirement: str, file: str, sha256: str) -> str:

@@ -2,13 +2,11 @@
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..data.ledger import in_words
-
-if TYPE_CHECKING:
-    from ..data.tokens import Sample
-    from .preview import Preview, Token
+from ..data.tokens import Sample
+from .preview_samples import Preview, Token
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # no script runs, whatever a row holds
 STYLE = (
@@ -40,7 +38,7 @@ details.of div { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere;
 )
 
 
-def page(found: "Preview") -> str:
+def page(found: Preview) -> str:
     """The whole page."""
     rows = "\n".join(
         _sample(sample, tokens, opened=number < 3)
@@ -103,7 +101,7 @@ def _ledger(ledger: list[dict[str, Any]]) -> str:
     return f'{table}<ul class="lost">{lost}</ul>'
 
 
-def _sample(sample: "Sample", tokens: "list[Token]", opened: bool) -> str:
+def _sample(sample: Sample, tokens: list[Token], opened: bool) -> str:
     text = ""
     for number, token in enumerate(tokens):
         before = number > 0 and tokens[number - 1].learnt
@@ -134,7 +132,7 @@ def _visible(text: str) -> str:
     return shown
 
 
-def _sequence(samples: "list[Sample]", limit: int) -> str:
+def _sequence(samples: list[Sample], limit: int) -> str:
     blocks = ""
     for sample in samples:
         length, row = len(sample.ids), escape(sample.row)
