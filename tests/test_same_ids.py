@@ -8,7 +8,7 @@ from ftc.compiler.catalog.presets import chat_templates
 from ftc.runtime.data.tokens import chat_samples
 from ftc.runtime.errors import RunError
 from ftc.runtime.export import served_tokenizer
-from ftc.runtime.model.generate import stops
+from ftc.runtime.model import generate as answers
 from ftc.runtime.rows import Conversation
 from ftc.runtime.serve.__main__ import load
 from ftc.runtime.serve.app import build
@@ -103,7 +103,7 @@ def test_all_see_the_same_ids(both, monkeypatch):
         text = tokenizer.apply_chat_template(messages, tokenize=False, **how)
         assert tokenizer.encode(text) == ids, "what lmdeploy does"
         if not tools:
-            generate(model, tokenizer, messages, {}, stream=False)
+            answers.generate(model, tokenizer, messages, {}, stream=False)
             assert asked.pop() == ids
         sent = [as_clients_send(message) for message in messages]
         body = {"model": "tiny", "messages": sent, "tools": tools, "max_tokens": 1}
@@ -139,7 +139,7 @@ def test_generation_stops_where_an_answer_ends(tiny_model):
 
     tokenizer = tokenizer_of(tiny_model, "llama3.1", adds_bos=False)
     config = AutoModelForCausalLM.from_pretrained(tiny_model).generation_config
-    ends = stops(tokenizer, config)
+    ends = answers.stops(tokenizer, config)
     assert ends == [tokenizer.convert_tokens_to_ids("<|eot_id|>"), 2]
     (sample,) = chat_samples(
         tokenizer, [Conversation(served_tokenizer.PLAIN)], ["row"], "assistant"

@@ -12,7 +12,7 @@ from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import LOADER, Facts
 from ..spec.spec import Spec
-from .rule import BASE
+from .rule import BASE, Rule
 
 CHOOSE = "choose a causal language model, such as smollm2-135m-instruct or qwen3-0.6b"
 TRUST = "read the .py files in its folder, then set model.trust_remote_code = true"
@@ -113,3 +113,10 @@ def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterato
         f"or {CHOOSE}",
     ]
     yield at(document, BASE, "not-causal", what, on="value", why=why, hints=hints)
+
+
+RULES: tuple[Rule, ...] = (
+    goes_on_with_a_text,
+    has_its_head,
+    own_code_is_trusted,
+)

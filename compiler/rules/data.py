@@ -210,3 +210,16 @@ def loss_is_chosen(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
                 'or set format = "messages"',
             ],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    source_keys_fit,
+    formats_can_be_trained,
+    files_are_named_once,
+    held_out_is_not_trained,
+    data_is_pinned,
+    group_or_pack,
+    truncates,
+    one_validation,
+    loss_is_chosen,
+)

@@ -9,7 +9,7 @@ from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import DEVICE
+from .rule import DEVICE, Rule
 
 
 def engine_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -24,3 +24,6 @@ def engine_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             others=[(DEVICE, 'device is "cpu"')],
             hints=['set engine = "transformers"', 'or leave it to engine = "auto"'],
         )
+
+
+RULES: tuple[Rule, ...] = (engine_fits,)

@@ -13,6 +13,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Lora
 from ..spec.spec import Spec
+from .rule import Rule
 
 ATTENTION = 'target_modules = ["q_proj", "k_proj", "v_proj", "o_proj"]'
 
@@ -102,3 +103,9 @@ def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterato
                 why=f"{pair[0]} and {pair[1]} of all experts are one weight, and get one adapter",
                 hints=hints if listed else [f'exclude "{found[0]}", too', f'or leave "{other}" in'],
             )
+
+
+RULES: tuple[Rule, ...] = (
+    experts_fit,
+    experts_go_in_pairs,
+)

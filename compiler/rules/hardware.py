@@ -12,7 +12,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.describe import choice
 from ..spec.spec import Spec
-from .rule import DEVICE
+from .rule import DEVICE, Rule
 
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
 DTYPE: KeyPath = ("model", "dtype")
@@ -127,3 +127,10 @@ def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
             others=[(DTYPE, 'dtype is "float32"')],
             hints=['set dtype = "auto"', 'or attention = "segment_sdpa"'],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    accelerator_known,
+    dtype_fits,
+    attention_fits,
+)

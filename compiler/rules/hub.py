@@ -14,7 +14,7 @@ from ..facts.near_templates import near_preset
 from ..spec.method import Qlora
 from ..spec.spec import Spec
 from .base import CHOOSE
-from .rule import BASE
+from .rule import BASE, Rule
 
 BITSANDBYTES = "bitsandbytes"
 # Owners whose quantized models are named as the plain ones beside them.
@@ -98,3 +98,9 @@ def own_code_of_the_hub(spec: Spec, facts: Facts, document: Document) -> Iterato
         )
     severity = "error" if found.with_media else "warning"
     yield at(document, BASE, code, what, on="value", why=why, hints=hints, severity=severity)
+
+
+RULES: tuple[Rule, ...] = (
+    weights_are_plain,
+    own_code_of_the_hub,
+)

@@ -14,6 +14,7 @@ from ..facts.gather import Facts
 from ..spec.keys import Refused
 from ..spec.method import Full, Lora, Qlora
 from ..spec.spec import Spec
+from .rule import Rule
 
 KIND: KeyPath = ("method", "kind")
 START: KeyPath = ("method", "init_lora_weights")
@@ -237,3 +238,16 @@ def quantization_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
                 others=[(BITS, f"bits is {bits}")],
                 hints=[f"remove {key}", f"or set bits = {12 - bits}"],
             )
+
+
+RULES: tuple[Rule, ...] = (
+    patterns_match,
+    start_fits,
+    orthogonal_is_dense,
+    ranks_are_even,
+    dora_fits,
+    loraplus_fits,
+    saved_or_adapted,
+    saved_is_trainable,
+    quantization_fits,
+)

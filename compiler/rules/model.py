@@ -12,7 +12,7 @@ from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
-from .rule import BASE
+from .rule import BASE, Rule
 
 LENGTH: KeyPath = ("model", "max_seq_length")
 ROPE: KeyPath = ("model", "rope_scaling")
@@ -250,3 +250,16 @@ def can_be_quantized(spec: Spec, facts: Facts, document: Document) -> Iterator[D
             why="this architecture reads some weights itself, which bitsandbytes would have packed",
             hints=['set kind = "lora"'],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    length_fits_model,
+    rope_is_known,
+    rope_keys_fit,
+    dynamic_is_alone,
+    session_fits_model,
+    samples_may_share_rows,
+    rows_fit_model,
+    kernels_fit,
+    can_be_quantized,
+)

@@ -9,7 +9,7 @@ from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import DEVICE, STAGE
+from .rule import DEVICE, STAGE, Rule
 from .train import twice
 
 OPTIMIZER: KeyPath = ("optim", "optimizer")
@@ -187,3 +187,14 @@ def one_warmup(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
             others=[(("train", "max_steps"), f"max_steps is {limit}")],
             hints=[f"set warmup_steps to less than {limit}", "or raise train.max_steps"],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    optimizer_reads_its_keys,
+    optimizer_has_its_device,
+    muon_is_not_clipped,
+    matrices_stay_whole,
+    schedule_reads_its_keys,
+    decay_follows_warmup,
+    one_warmup,
+)

@@ -10,6 +10,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Full
 from ..spec.spec import Spec
+from .rule import Rule
 
 TRACKERS: KeyPath = ("tracking", "trackers")
 ONLINE: KeyPath = ("tracking", "online")
@@ -84,3 +85,11 @@ def chat_samples(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
             others=[(("chat", "temperature"), "temperature is 0")],
             hints=["set chat.temperature above 0", "or remove top_p"],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    trackers_once,
+    something_goes_online,
+    adapter_is_merged,
+    chat_samples,
+)

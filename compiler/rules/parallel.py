@@ -12,7 +12,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.spec import Spec
-from .rule import DEVICE, SHARED, STAGE
+from .rule import DEVICE, SHARED, STAGE, Rule
 
 ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
 
@@ -206,3 +206,13 @@ def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
                 others=[(STAGE, set_to)],
                 hints=[f"set zero_stage = {stages[-1]}", f"or {key} = false"],
             )
+
+
+RULES: tuple[Rule, ...] = (
+    accumulation_fits,
+    groups_are_whole,
+    heads_can_be_shared,
+    sequences_can_be_shared,
+    zero_fits_method,
+    offload_fits,
+)

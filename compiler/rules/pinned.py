@@ -14,7 +14,7 @@ from ..facts.gather import Facts, modelscope_id
 from ..spec.data import Source
 from ..spec.model import Model
 from ..spec.spec import Spec
-from .rule import BASE
+from .rule import BASE, Rule
 
 REVISION: KeyPath = ("model", "revision")
 COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")  # branches and tags move; what is shorter may be one
@@ -107,3 +107,10 @@ def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
                 "and revoke it, if this file was ever shared",
             ],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    weights_have_a_source,
+    model_is_pinned,
+    no_secret,
+)

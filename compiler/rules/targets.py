@@ -16,6 +16,7 @@ from ..spec.keys import Refused
 from ..spec.method import Lora
 from ..spec.spec import Spec
 from .experts import expert_layers
+from .rule import Rule
 
 LAYERS: KeyPath = ("method", "layers_to_transform")
 
@@ -173,3 +174,13 @@ def blocks_have_names(spec: Spec, facts: Facts, document: Document) -> Iterator[
             why=f'ftc does not know the layers of {spec.model.base}, so it can\'t name "all-linear"',
             hints=['set target_modules, such as ["q_proj", "v_proj"]', "or remove it"],
         )
+
+
+RULES: tuple[Rule, ...] = (
+    names_exist,
+    parts_exist,
+    layers_are_adapted,
+    tied_layers_stay,
+    blocks_exist,
+    blocks_have_names,
+)

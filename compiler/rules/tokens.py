@@ -12,7 +12,7 @@ from ..facts.chat_clock import asks
 from ..facts.gather import Facts
 from ..spec.model import DATE
 from ..spec.spec import Spec
-from .rule import BASE
+from .rule import BASE, Rule
 
 
 def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -120,3 +120,10 @@ def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
         hints=['set date in [model] to the day that the model should take for today: "YYYY-MM-DD"'],
         severity="warning",
     )
+
+
+RULES: tuple[Rule, ...] = (
+    tokens_have_embeddings,
+    tokenizer_is_there,
+    date_is_told,
+)

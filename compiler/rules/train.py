@@ -9,7 +9,7 @@ from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import SHARED
+from .rule import SHARED, Rule
 
 
 def twice(
@@ -138,3 +138,12 @@ def batch_divides(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
 
 def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+RULES: tuple[Rule, ...] = (
+    one_length,
+    validation_is_used,
+    best_is_evaluated,
+    patience_can_end,
+    batch_divides,
+)
