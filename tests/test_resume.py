@@ -204,6 +204,7 @@ def test_a_longer_run_leaves_no_row_out(compiled):
 
 @pytest.mark.slow
 def test_another_base_of_the_same_size_is_found_out(compiled, tmp_path, tiny_model):
+    from ftc.runtime.checkpoint import training_state
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(tiny_model, tmp_path / "mine")
@@ -219,10 +220,12 @@ def test_another_base_of_the_same_size_is_found_out(compiled, tmp_path, tiny_mod
     assert "step-000002 is of another run: the weights of the base model changed" in done.stderr
 
     # A lock of an earlier version has no digests of weights: what the model answers says it.
-    lock = run.folder / "checkpoints/step-000002/ftc.lock"
-    then = json.loads(lock.read_text())
+    step = run.folder / "checkpoints/step-000002"
+    then = json.loads((step / "ftc.lock").read_text())
     del then["facts"]["model"]["digests"]
-    lock.write_text(json.dumps(then))
+    digests = json.loads((step / "digests.json").read_text())
+    digests["ftc.lock"] = training_state._write(step / "ftc.lock", json.dumps(then).encode())
+    (step / "digests.json").write_text(json.dumps(digests))
     done = run.launch("--resume", "latest", check=False)
     assert done.returncode == 2
     assert "step-000002: error[logits-differ]: with the weights of" in done.stderr
