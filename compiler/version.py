@@ -1,12 +1,3 @@
-"""The version of ftc that is installed."""
+"""The version of ftc, which pyproject.toml reads here."""
 
-from __future__ import annotations
-
-from importlib import metadata
-
-
-def tool_version() -> str:
-    try:
-        return metadata.version("ftc")
-    except metadata.PackageNotFoundError:
-        return "unknown"
+VERSION = "0.1.0"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ftc.compiler import CompileError, Diagnostic, compile_document, load
 from ftc.compiler.cli import main
 from ftc.compiler.diagnostics.machine import as_json, as_sarif
-from ftc.compiler.version import tool_version
+from ftc.compiler.version import VERSION
 
 from . import tiny
 
@@ -60,7 +60,7 @@ def test_sarif_has_a_rule_and_a_place_for_every_diagnostic(command, broken) -> N
     assert log["version"] == "2.1.0" and "sarif-2.1.0" in log["$schema"]
     (only,) = log["runs"]
     driver = only["tool"]["driver"]
-    assert (driver["name"], driver["version"]) == ("ftc", tool_version())
+    assert (driver["name"], driver["version"]) == ("ftc", VERSION)
     codes = [rule["id"] for rule in driver["rules"]]
     assert len(codes) == len(set(codes))
     for one, diagnostic in zip(only["results"], broken, strict=True):

@@ -27,7 +27,7 @@ from .compiler.plan.plan import Plan
 from .compiler.run_dir.verify import Finding, verify_run
 from .compiler.run_dir.write import write as write_files
 from .compiler.spec.json_schema import schema
-from .compiler.version import tool_version
+from .compiler.version import VERSION
 
 __all__ = [
     "Compilation",
@@ -48,7 +48,7 @@ __all__ = [
     "write",
 ]
 
-__version__ = tool_version()
+__version__ = VERSION
 PathLike = str | os.PathLike[str]
 Settings = Mapping[str, Any]
 

@@ -19,6 +19,7 @@ from ..pipeline.set_values import override
 from ..pipeline.several import check_each, compile_each
 from ..plan.summary import plural, summary
 from ..run_dir.write import outdated, write
+from ..version import VERSION
 from .completion import explainable
 from .data import data
 from .new import new
@@ -32,7 +33,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ftc", prog_name="ftc")
+@click.version_option(VERSION, prog_name="ftc")
 def main() -> None:
     """Compile the spec of a fine-tuning run into a directory of readable scripts.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..version import tool_version
+from ..version import VERSION
 from .codes import MEANINGS
 from .diagnostic import MOST, Diagnostic
 from .secrets import mask
@@ -67,7 +67,7 @@ def as_sarif(diagnostics: Sequence[Diagnostic]) -> str:
     diagnostics = _first(diagnostics)
     codes = sorted({diagnostic.code for diagnostic in diagnostics})
     rules = [{"id": code, "shortDescription": {"text": MEANINGS[code]}} for code in codes]
-    driver = {"name": "ftc", "version": tool_version(), "rules": rules}
+    driver = {"name": "ftc", "version": VERSION, "rules": rules}
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",

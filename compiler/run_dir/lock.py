@@ -22,7 +22,6 @@ from ..plan.identity import identities
 from ..plan.plan import Plan
 from ..plan.values import leaves
 from ..spec.describe import changes
-from ..version import tool_version
 
 LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
@@ -38,10 +37,9 @@ def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str)
     `spec_path`: the way from the run directory to the spec, whose text was `spec_text` (before any
     `--set`).
     """
-    version = tool_version()
     content = {
-        "ftc": version,
-        "runtime": {"version": version, "sha256": runtime_sha256()},
+        "ftc": VERSION,
+        "runtime": {"version": VERSION, "sha256": runtime_sha256()},
         "spec": {"path": spec_path, "sha256": sha256(spec_text.encode())},
         "plan_id": plan_id(plan),
         "plan": dict(_plan(plan, facts)),

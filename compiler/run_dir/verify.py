@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..diagnostics.tree import is_table
 from ..emit.vendor import VENDORED, runtime_sha256
 from ..facts.base import by_size, digests, other_parts, weight_files, whole_sha256
-from ..version import tool_version
+from ..version import VERSION
 from .lock import run_lock, sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "base", "runtime"]
@@ -54,7 +54,7 @@ def verify_run(folder: Path, deep: bool = False) -> list[Finding]:
         found += _every_byte(folder, lock["facts"]["model"])
     vendored = any(name.startswith(VENDORED) for name in lock["files"])
     if not vendored and lock["runtime"]["sha256"] != runtime_sha256():
-        versions = f"compiled with {lock['runtime']['version']}, installed is {tool_version()}"
+        versions = f"compiled with {lock['runtime']['version']}, installed is {VERSION}"
         found.append(Finding("runtime", "ftc.runtime", f"it is another one ({versions})"))
     return found + _spec(folder, lock["spec"]["path"], lock["spec"]["sha256"])
 
