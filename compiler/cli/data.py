@@ -17,7 +17,6 @@ from ..diagnostics.diagnostic import Diagnostic
 from ..pipeline.compile import load
 from ..pipeline.set_values import override
 from ..rows.formats import FORMATS, unknown
-from .installing import not_installed
 from .output import attempt, columns, fail, report, without_advice
 from .row_sources import row_sources
 
@@ -128,6 +127,8 @@ def _run(module: str, output: Path, force: bool, *arguments: str, given: object 
     if output.exists() and not force:
         hint = "choose another name with -o, or overwrite it with --force"
         fail((Diagnostic("exists", "this file is there already", str(output), hints=(hint,)),))
+    from .installing import not_installed  # it asks for what is installed, which takes a while
+
     if lacking := not_installed("train", "reading rows", "ftc data"):
         fail([lacking])
     command = [sys.executable, "-m", f"ftc.runtime.tools.{module}", *arguments]

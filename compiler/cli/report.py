@@ -9,7 +9,6 @@ import click
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diff.sides import of_run, of_trained
 from ..report.log import read_log
-from .installing import not_installed
 from .output import fail
 
 
@@ -44,6 +43,8 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
             found.append(Reported(name, trained, log, compiled))
         except CompileError as error:
             problems += error.diagnostics
+    from .installing import not_installed  # it asks for what is installed, which takes a while
+
     if png is not None and (lacking := not_installed("report", "--png", str(png))):
         problems.append(lacking)
     if output.exists() and not force and MARK.encode() not in output.read_bytes()[:1000]:

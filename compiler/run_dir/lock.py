@@ -22,6 +22,7 @@ from ..plan.identity import identities
 from ..plan.plan import Plan
 from ..plan.values import leaves
 from ..spec.describe import changes
+from ..version import VERSION
 
 LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
