@@ -7,8 +7,6 @@ from pathlib import Path
 import click
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic
-from ..diff.sides import of_run, of_trained
-from ..report.log import read_log
 from .output import fail
 
 
@@ -32,7 +30,10 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
     plan that was trained, and what differs between the specs. A run may be training, have stopped, or not
     have been started. The page is one file, without scripts.
     """
+    from ..diff.sides import of_run, of_trained
+    from ..report.log import read_log
     from ..report.page import MARK, Reported, page
+    from .installing import not_installed
 
     found: list[Reported] = []
     problems: list[Diagnostic] = []
@@ -43,8 +44,6 @@ def report_command(runs: tuple[Path, ...], output: Path, png: Path | None, force
             found.append(Reported(name, trained, log, compiled))
         except CompileError as error:
             problems += error.diagnostics
-    from .installing import not_installed  # it asks for what is installed, which takes a while
-
     if png is not None and (lacking := not_installed("report", "--png", str(png))):
         problems.append(lacking)
     if output.exists() and not force and MARK.encode() not in output.read_bytes()[:1000]:
