@@ -138,7 +138,7 @@ def main(options):
     )
     evaluate.prove_isolation(engine, head, train_set, device=stream.device)  # of samples in a row
     first_step, validation_losses = checkpoint.resume(engine, options.resume, stream)
-    # It says how long the run is, and has the engine keep the norm of gradients before it clips them.
+    # Says how long the run is; from here on the engine keeps the norm of gradients that it clips.
     log = metrics.start(
         engine,
         stream,
@@ -159,13 +159,13 @@ def main(options):
         batch = stream.step(step)
         loss = torch.zeros((), device=engine.device)
         for micro_batch in batch.micro_batches:
-            # The mean over the supervised tokens of the global batch: each weighs the same. The engine
-            # averages over ranks, which the product undoes; scale_wrt_gas: not over micro-batches.
+            # The mean over the global batch's supervised tokens. The engine averages over ranks,
+            # which WORLD_SIZE undoes, and with scale_wrt_gas over micro-batches, too.
             loss_sum = losses(engine, micro_batch).sum()
             engine.backward(loss_sum * WORLD_SIZE / batch.num_supervised, scale_wrt_gas=False)
             loss += loss_sum.detach() / batch.num_supervised
             guard.check(step, loss)  # a loss that is no number never reaches the weights
-            engine.step()  # updates the weights after the last micro-batch
+            engine.step()  # after the last micro-batch: clips gradients, updates the weights
 
         log.step(step, batch, loss=distributed.total([loss])[0], learning_rate=rate)
         last = step + 1 == total_steps
