@@ -231,6 +231,7 @@ def test_drift_is_refused_and_edits_are_named(compiled):
     assert "ftc.lock: error[drift]: data/rows.jsonl changed" in refused.stderr
     done = run.launch("--allow-drift")
     assert "Edited since it was generated: train.py." in done.stdout
+    assert "A step: 1 rank x 2 a micro-batch x 4 accumulated = 8 sequences." in done.stdout
     start = run.records()[0]
     assert start["allow_drift"] is True and list(start["edited"]) == ["train.py"]
     config = json.loads((run.folder / "ds_config.json").read_text())
