@@ -37,28 +37,23 @@ LEVERS = {
         ("train.py", "output.logits.squeeze(0)", "output.logits.squeeze(0)[batch.predict_at]"),
     ],
     "head and loss in one": [
-        ("train.py", "    fused.linear_cross_entropy(model, linear)", "    # without"),
+        ("train.py", '"linear_cross_entropy", ', ""),
         (
             "train.py",
-            "    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits\n"
-            "        return logits(model, batch)",
+            "    with fused.targets(batch.targets):\n        return head(model, batch)",
             "    return torch.nn.functional.cross_entropy(\n"
-            '        logits(model, batch).float(), batch.targets, reduction="none"\n    )',
+            '        head(model, batch).float(), batch.targets, reduction="none"\n    )',
         ),
     ],
     "adapters in place": [
-        ("train.py", "    fused.lora(model, linear)", "    # without"),
-        ("train.py", "    fused.lora_mlp(model, linear)", "    # without"),
+        ("train.py", '"lora", "lora_mlp", ', ""),
     ],
     "norms and attention as functions": [
-        ("train.py", "    fused.rms_norm(model)", "    # without"),
-        ("train.py", "    fused.attention(model)", "    # without"),
+        ("train.py", '"rms_norm", "attention"', ""),
     ],
     "memory kept": [("launch.sh", "export MALLOC_MMAP_MAX_=0 MALLOC", "export NO_MALLOC")],
     "large pages": [("launch.sh", "export GLIBC_TUNABLES", "export NO_TUNABLES")],
-    "products by oneDNN": [
-        ("train.py", "linear = fused.onednn", "linear = torch.nn.functional.linear")
-    ],
+    "products by oneDNN": [("train.py", '"onednn", ', "")],
 }
 
 SUPERVISED = 151_125 / 180_088  # of the rows' tokens, by ftc's ledger

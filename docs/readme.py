@@ -29,7 +29,7 @@ def run(command: str, folder: Path) -> str:
 def excerpt() -> str:
     """The batch arithmetic and the loop of the README's own run."""
     text = (ROOT / "runs/readme/train.py").read_text("utf-8")
-    constants = text[text.index("# Batch") : text.index("# What is written down")]
+    constants = text[text.index("# Hardware and batch") : text.index("# What is written down")]
     loop = text[text.index("    for step in range") : text.index("        log.step(")]
     return f"{constants.rstrip()}\n\n...\n\n{loop}"
 

@@ -12,7 +12,7 @@ class Reached(Exception):
 def begin(run, monkeypatch) -> SimpleNamespace:
     """What the script holds by then: its functions and constants, and the variables of its `main`.
 
-    Among them `model`, `optimizer`, `tokenizer`, `train_set`, `sequences`, `stream`, `logits` and `losses`.
+    Among them `model`, `optimizer`, `tokenizer`, `train_set`, `sequences`, `stream`, `head` and `losses`.
     """
     import deepspeed
     from ftc.runtime.process import distributed

@@ -313,7 +313,7 @@ def test_a_gpu_run_converts_on_the_cpu_and_chats_where_there_is_room(folder):
     script, chat = (files[name].content.decode() for name in ("convert.sh", "chat.py"))
     assert "\n    --device" not in script
     assert 'device_map="auto"' in chat and "load_in_4bit=True" in chat
-    assert "quantization_config=None if use_merged else QUANTIZATION" in chat
+    assert "quantization_config=None if chosen.merged else QUANTIZATION" in chat
 
 
 def test_the_server_takes_what_the_model_can_unless_it_is_told(folder):

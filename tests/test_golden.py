@@ -13,11 +13,8 @@ def test_every_case_is_found():
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_golden(case):
-    found = {
-        path.relative_to(case / "run").as_posix(): path.read_bytes()
-        for path in (case / "run").rglob("*")
-        if path.is_file()
-    }
+    files = [case / "lock.json", *(path for path in (case / "run").rglob("*") if path.is_file())]
+    found = {path.relative_to(case).as_posix(): path.read_bytes() for path in files}
     wanted = expected(case)
     assert sorted(found) == sorted(wanted), "run: make golden"
     for name in wanted:

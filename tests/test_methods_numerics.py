@@ -174,7 +174,7 @@ def test_loss_and_gradients_are_those_of_transformers_alone(
 def test_what_a_library_refuses_is_told_without_a_traceback(compiled, monkeypatch):
     run = compiled(**METHODS["lora"])
     script = run.folder / "train.py"
-    script.write_text(script.read_text().replace("r=4,", "r=-1,"))
+    script.write_text(script.read_text().replace("LORA_RANK = 4", "LORA_RANK = -1"))
     with pytest.raises(ValueError) as raised:
         begin(run, monkeypatch)
     told = str(launch._refused(raised.value))

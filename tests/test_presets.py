@@ -97,7 +97,7 @@ def test_a_gpu_is_named_by_architecture_and_memory(folder, name, dtype, attentio
     """All is decided but the peak, so train.py has no MFU."""
     files = render(merged(BASE, GPU, {"hardware": {"accelerator": name}}), folder)
     train = files["train.py"].content.decode()
-    assert f"DTYPE = torch.{dtype}  # = what {name} computes fast" in train
+    assert f"DTYPE = torch.{dtype}  # auto: what {name} computes fast" in train
     assert ("attention.SEGMENT_SDPA" in train) == (attention == "segment_sdpa")
     assert ("flash_attention_2" in train) == (attention == "flash_attention_2")
     assert "PEAK" not in train and "mfu" not in train.lower()

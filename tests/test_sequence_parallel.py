@@ -162,9 +162,9 @@ def test_flash_attention_is_told_of_the_whole_row(compiled, monkeypatch, tiny_mo
     )
     held = begin(compiled(**NO_DROPOUT), monkeypatch)
     whole = held.stream.step(0).micro_batches[0]
-    expected = held.logits(held.model.eval(), whole)
+    expected = held.head(held.model.eval(), whole)
     held.model.config._attn_implementation = "flash_attention_2"
-    torch.testing.assert_close(script["logits"](held.model, whole), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(script["head"](held.model, whole), expected, rtol=0, atol=1e-5)
     assert seen[0] == whole.lengths and len(whole.lengths) > 1
     monkeypatch.setattr(distributed, "place", lambda: (1, 2))
     part = script["sequence_parallel"].share(whole, 2)

@@ -161,12 +161,12 @@ def test_a_run_lists_what_reads_its_tokenizer(bare, tmp_path):
 def test_the_chat_takes_the_tokenizer_of_the_revision_that_was_trained(tmp_path):
     furnish(tmp_path)
     base = {"base": "acme/model", "chat_template": "chatml", "revision": "abc"}
-    for method, revision in (
-        ("lora", "None if use_merged else REVISION"),
-        ("full", "REVISION if options.base else None"),
-    ):
+    for method in ("lora", "full"):
         spec = merged(BASE, {"model": {**base, "trust_remote_code": True}})
         spec["method"] = {"kind": method}
         chat = render(spec, tmp_path)["chat.py"].content.decode()
         call = chat[chat.index("data.load_tokenizer") :]
-        assert f"revision={revision}" in call and "trust_remote_code=True" in call
+        assert (
+            "revision=None if chosen.merged else REVISION" in call
+            and "trust_remote_code=True" in call
+        )

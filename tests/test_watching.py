@@ -314,3 +314,21 @@ def test_a_run_stops_early_and_exports_its_best_checkpoint(compiled) -> None:
     assert f"Stopped early, after {last} steps" in again
     assert part.losses() == whole.losses()[best + 1 :]
     assert f"Converting checkpoints/step-{best:06d}" in part.bash("convert.sh").stdout
+
+
+def test_a_norm_that_the_engine_does_not_clip_to_is_refused():
+    from ftc.runtime.errors import RunError
+    from ftc.runtime.train import guards
+
+    stream = SimpleNamespace(micro_batch_size=2, gradient_accumulation_steps=4)
+    engine = SimpleNamespace(
+        train_micro_batch_size_per_gpu=lambda: 2,
+        gradient_accumulation_steps=lambda: 4,
+        gradient_clipping=lambda: 0.5,
+    )
+    for same in (0.5, None):  # None: a script of an earlier version
+        guards._same_numbers(engine, stream, same)
+    with pytest.raises(RunError, match=r"gradient_clipping is 0.5 here, and 1.0 in train.py"):
+        guards._same_numbers(engine, stream, 1.0)
+    engine.gradient_clipping = lambda: math.inf  # as the log has it where nothing is clipped
+    guards._same_numbers(engine, stream, 0.0)

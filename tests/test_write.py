@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -320,8 +319,7 @@ def test_a_first_write_that_is_killed_leaves_nothing(
 def test_nothing_is_written_unless_it_verifies(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rendering = sys.modules["ftc.compiler.emit.render"]  # the package has a function of that name
-    monkeypatch.setattr(rendering, "tidy", lambda text: text + "def\n")
+    monkeypatch.setattr("ftc.compiler.emit.train.tidy", lambda text: text + "def\n")
     result = ftc("compile", spec, "-o", tmp_path / "out", exit_code=2)
     assert "error[internal]: the generated Python is not valid" in result.stderr
     assert "please report it" in result.stderr

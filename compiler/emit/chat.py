@@ -1,81 +1,63 @@
-"""What a plan says of its use: the words and variants of README.md, chat.py and deploy.sh."""
+"""chat.py, which talks to the base, the adapter or the merged model."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..facts.gather import Facts
 from ..plan.plan import Plan
-from ..plan.values import Value
-from . import quote
+from . import quote, templates
+from .base_model import from_hub, from_modelscope, is_fetched, scaled_rope
+from .deploy import is_served
+from .imports import of_runtime
+from .layout import tidy
+from .shell import on_cpu
 
 
-def chatting(plan: Plan) -> dict[str, Any]:
-    """What chat.py can talk to besides the base: the adapter, a merged model, or either of them."""
-    merged = not plan.method.lora or plan.export.merge.value
-    both = plan.method.lora and merged
-    of_base, else_none = "", ""
-    cpu = plan.hardware.device.value == "cpu"
+def files(plan: Plan, facts: Facts, run: dict[str, str]) -> dict[str, str]:
+    merged, cpu = is_served(plan), on_cpu(plan)
+    made = [*(["adapter"] if plan.method.lora else []), *(["merged"] if merged else [])]
+    both = len(made) > 1
+    of_base = "None if chosen.merged else " if merged else ""
+    talk = f"Talk to the model in export/{made[0]}."
     if both:
-        of_base = "None if use_merged else "
-    elif merged:
-        else_none = " if options.base else None"
-    arguments = ["source"]
-    if plan.model.revision and not plan.model.modelscope:
-        arguments.append(f"revision={of_base}REVISION{else_none}")
-    arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
-    return {
-        "tokenizer_arguments": ", ".join(arguments),
-        "merged": merged,
-        "both": both,
-        "only_merged": not plan.method.lora,
-        "only_adapter": not merged,
+        talk = "Talk to the model. Without a choice: the merged one if convert.sh has made it, else the adapter."
+    parts = {
+        "talk": talk,
         "choices": "--base, --adapter, --merged choose the model"
         if both
         else "--base: with the model before training",
-        "trained_model": "export/merged" if merged else "export/adapter",
+        "cpu": cpu,
+        "imports": _imports(plan),
+        "modelscope": from_modelscope(plan),
+        "rope_in_chat": scaled_rope(plan, "return ", "source"),
+        "choose": f"chat.choose({', '.join(['FOLDER', *map(quote.py, made)])})",
+        "source": "chosen.merged or base_model()" if merged else "base_model()",
         "of_base": of_base,
-        "else_none": else_none,
+        "hub_revision": from_hub(plan),
         "device_map": '"cpu"' if cpu else '"auto"',
         "device_map_says": "" if cpu else "  # on the GPUs, and in memory what they can't hold",
+        "tokenizer_arguments": _tokenizer_arguments(plan, of_base),
+        "run": _run(plan),
     }
+    text = templates.fill("chat.py", {"plan": plan, "run": run, "parts": parts})
+    return {"chat.py": tidy(text)}
 
 
-def serving(plan: Plan) -> dict[str, Any]:
-    """What lmdeploy is told beyond the plan's own values."""
-    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
-    key = plan.deploy.api_key_env
-    return {
-        # lmdeploy has no float32.
-        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "backend_flags": ["--model-format hf", "--communicator nccl"]
-        if turbomind
-        else ["--device cuda"],
-        "api_key_env": f'"{quote.name(key)}"' if key else "",
-    }
+def _imports(plan: Plan) -> str:
+    rooms = {"": ["data", "errors"], "process": ["distributed"], "serve": ["chat"]}
+    rooms["train"] = ["failed"]
+    rooms["model"] = [*(["download"] if is_fetched(plan) else [])]
+    rooms["model"] += ["rope"] if plan.model.rope_scaling else []
+    others = {"transformers": ["BitsAndBytesConfig"] if plan.method.quantization else []}
+    return quote.all_imports(of_runtime(rooms) | others)
 
 
-def numbers(plan: Plan) -> list[dict[str, str]]:
-    """The rows of the README's table."""
-    wanted: list[tuple[str, Value[Any] | None]] = [
-        ("base model", plan.model.base),
-        ("method", plan.method.kind),
-        ("dtype", plan.model.dtype),
-        ("attention", plan.model.attention),
-        ("chat template", plan.model.chat_template),
-        ("date in the chat template", plan.model.date),
-        ("longest sequence", plan.model.max_seq_length),
-        ("sequences a step", plan.batch.global_batch_size),
-        ("processes", plan.batch.world_size),
-        ("accumulated micro-batches", plan.batch.gradient_accumulation_steps),
-        ("ZeRO stage", plan.parallel.zero_stage),
-        ("processes that share a sequence", plan.parallel.sequence_parallel_size),
-        ("epochs", plan.train.num_epochs),
-        ("steps", plan.train.max_steps),
-        ("peak learning rate", plan.optim.learning_rate),
-        ("seed", plan.seed),
-    ]
-    return [
-        {"label": label, "value": quote.comment(v.value), "origin": quote.origin(v)}
-        for label, v in wanted
-        if v is not None
-    ]
+def _tokenizer_arguments(plan: Plan, of_base: str) -> str:
+    arguments = ["source"]
+    arguments += [f"revision={of_base}REVISION"] if from_hub(plan) else []
+    arguments += ["trust_remote_code=True"] if plan.model.trust_remote_code.value else []
+    return ", ".join(arguments)
+
+
+def _run(plan: Plan) -> str:
+    arguments = ["model", "tokenizer", *(["system=SYSTEM"] if plan.chat.system else [])]
+    return quote.call("chat.run", [*arguments, "settings=SETTINGS", "prompt=chosen.prompt"], 4, 0)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from ..facts.gather import Facts
 from ..plan.plan import Plan
+
+
+def files(plan: Plan, facts: Facts, run: dict[str, str]) -> dict[str, str]:
+    return {"ds_config.json": json.dumps(ds_config(plan), indent=2) + "\n"}
 
 
 def ds_config(plan: Plan) -> dict[str, Any]:

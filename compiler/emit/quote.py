@@ -5,6 +5,7 @@ Every value of a spec passes through one of these on its way into a generated fi
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -85,61 +86,53 @@ def comment_lines(value: Any) -> str:
     return "\n".join(comment(line) for line in str(bare(value)).splitlines())
 
 
+FORMULA = re.compile(r"[\w)] [x/] [\w(]")  # 32 / (1 x 4)
+
+
 def origin(value: Any) -> str:
-    """Where a value comes from, as a comment; a value that is absent is absent by default."""
-    return comment(str(value.origin)) if is_value(value) else "default"
+    """Where a value comes from, as a comment; a value that is absent is absent by default.
+
+    A derived one has a formula, behind "=", or a reason, behind "auto:".
+    """
+    if not is_value(value):
+        return "default"
+    derived = value.origin.kind == "derived" and not FORMULA.search(value.origin.detail)
+    return comment(f"auto: {value.origin.detail}" if derived else str(value.origin))
+
+
+def constant(name: str, value: Value[Any]) -> str:
+    """A constant with its origin; a list or a dict that is too long for a line gets a line an item."""
+    text = f"{name} = {inline(value)}"
+    return f"{text if len(text) <= WIDTH else f'{name} = {py(value)}'}  # {origin(value)}"
 
 
 def source(plan: SourcePlan) -> str:
     """The call that makes a `data.Source`, inside a list."""
-    given = [
-        (key, getattr(plan, key))
-        for key in (
-            "file",
-            "files",
-            "hub",
-            "modelscope",
-            "format",
-            "revision",
-            "subset",
-            "split",
-            "max_samples",
-            "weight",
-        )
-        if getattr(plan, key) is not None
-    ]
+    given = [(key, value) for key, value in plan._asdict().items() if value is not None]
     return call("data.Source", [f"{key}={inline(value)}" for key, value in given], indent=4)
 
 
 def call(function: str, arguments: list[str], indent: int, before: int = 1) -> str:
-    """A call on one line, or with a line an argument where it is too long.
+    """A call on one line, or its arguments on a line of their own, or with a line for each.
 
     `before`: how many more characters are on the line, such as a comma.
     """
-    one_line = f"{function}({', '.join(arguments)})"
+    inside = ", ".join(arguments)
+    one_line = f"{function}({inside})"
     if indent + len(one_line) + before <= WIDTH:
         return one_line
-    inside = "".join(f"{' ' * (indent + 4)}{argument},\n" for argument in arguments)
-    return f"{function}(\n{inside}{' ' * indent})"
+    if indent + 4 + len(inside) <= WIDTH:
+        return f"{function}(\n{' ' * (indent + 4)}{inside}\n{' ' * indent})"
+    lines = "".join(f"{' ' * (indent + 4)}{argument},\n" for argument in arguments)
+    return f"{function}(\n{lines}{' ' * indent})"
 
 
-def argument(name: str, value: Value[Any], indent: int) -> str:
-    """A value behind `name=`, in a call that has a line for each argument with its origin."""
-    text = inline(value)
-    taken = indent + len(f"{name}={text},  # {origin(value)}")
-    content: Any = value.value
-    if taken <= WIDTH or not (is_array(content) or is_table(content)):
-        return text
-    if is_table(content):
-        items = [f"{inline(key)}: {inline(item)}" for key, item in content.items()]
-    else:
-        items = [inline(item) for item in content]
-    lines = "".join(f"{' ' * (indent + 4)}{item},\n" for item in items)
-    return f"{text[0]}\n{lines}{' ' * indent}{text[-1]}"
+def all_imports(modules: dict[str, list[str]]) -> str:
+    """Imports of names, as isort lays them out at its default width of 88 columns."""
+    return "\n".join(_import(module, names) for module, names in modules.items() if names)
 
 
-def imports(module: str, names: list[str]) -> str:
-    """An import of names, as isort lays it out at its default width of 88 columns."""
+def _import(module: str, names: list[str]) -> str:
     line = f"from {module} import {', '.join(names)}"
     if len(line) <= 88:
         return line

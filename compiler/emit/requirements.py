@@ -22,6 +22,11 @@ def pins(file: str = "requirements.txt") -> dict[str, str]:
     return {line.split("==")[0]: line for line in lines if "==" in line}
 
 
+def files(plan: Plan, facts: Facts, run: dict[str, str]) -> dict[str, str]:
+    """That of a server comes with deploy.sh."""
+    return {"requirements.txt": training_requirements(plan, facts)}
+
+
 def training_requirements(plan: Plan, facts: Facts) -> str:
     """What train.py, convert.sh and chat.py import."""
     packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]

@@ -7,7 +7,7 @@ compile that takes four times as long as the whole of this, which only many rend
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,8 @@ from jinja2 import Environment, StrictUndefined, nodes
 
 from ..catalog.presets import resource
 from . import quote
+
+Fill = Callable[[str], str]  # renders a passage with what its script has so far
 
 
 @cache

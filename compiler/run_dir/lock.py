@@ -19,6 +19,7 @@ from ..emit.plan_id import plan_id
 from ..emit.vendor import runtime_sha256
 from ..facts.gather import Facts
 from ..plan.identity import identities
+from ..plan.names import key_of
 from ..plan.plan import Plan
 from ..plan.values import leaves
 from ..spec.describe import changes
@@ -60,7 +61,8 @@ def _plan(plan: Plan, facts: Facts) -> Iterator[tuple[str, dict[str, Any]]]:
     known = identities(plan, facts)
     for path, value in leaves(plan):
         origin = value.origin
-        key = origin.detail if origin.kind in ("spec", "default") else path
+        given = origin.kind in ("spec", "default")
+        key = origin.detail if given else key_of(path) if origin.kind == "derived" else path
         parts = tuple(part.split("[")[0] for part in key.split("."))
         entry = {"value": value.value, "origin": str(origin), "changes": changes(parts)}
         yield path, entry | ({"identity": known[path]} if path in known else {})

@@ -24,7 +24,7 @@ def load(
     max_seq_length: int,
     loss_on: str,
     on_overlong: str,
-    ledger: str | Path,
+    ledger: str | Path = "logs/data.json",
     *,
     max_dropped_fraction: float | None = None,
     max_truncated_fraction: float | None = None,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
 from peft.utils import ModulesToSaveWrapper
@@ -56,6 +56,7 @@ def add(model: Any, config: LoraConfig, parameters: int | None = None) -> Any:
     `parameters`: how many are to be trained, where the plan knows. Raises RunError for a name that matches
     nothing, for what can't be adapted, and where something else is adapted or trained than was named.
     """
+    config.task_type = config.task_type or TaskType.CAUSAL_LM
     modules, weights = _names(model)
     wanted, saved = named(model, config), _saved(modules, config)
     _fits(model, config, wanted)

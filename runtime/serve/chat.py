@@ -1,16 +1,50 @@
 """A conversation with a model in the terminal; chat.py of a run directory calls `run`."""
 
+import argparse
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..errors import EXIT_ERROR, RunError
 from ..model.generate import Messages, generate, load
 
-__all__ = ["load", "run"]  # what chat.py calls
+__all__ = ["choose", "load", "run"]  # what chat.py calls
 
 HELP = """\
 /reset forgets the conversation, /exit (or Ctrl-C, Ctrl-D) ends it. End a line with \\ to go on in the next one."""
+
+
+OF = {"base": "the model before training", "adapter": "the base with export/adapter"}
+
+
+class Chosen(NamedTuple):
+    """The folder of a merged model, or of an adapter; neither is the base. `prompt`: what to answer, once."""
+
+    merged: str | None
+    adapter: str | None
+    prompt: str | None
+
+
+def choose(folder: Path, *made: str) -> Chosen:
+    """What the command line asks for. `made`: what convert.sh makes of the run, "adapter" and "merged".
+
+    Without a choice it is the last of them that is there. Ends the process where a choice is not there.
+    """
+    parser = argparse.ArgumentParser(prog="chat.py", allow_abbrev=False)
+    group = parser.add_mutually_exclusive_group()
+    for name in ("base", *made) if len(made) > 1 else ("base",):
+        words = OF.get(name, f"export/{name}")
+        group.add_argument(f"--{name}", dest="choice", action="store_const", const=name, help=words)
+    parser.add_argument("--prompt", help="answer this and exit")
+    options = parser.parse_args()
+    paths = {name: folder / "export" / name for name in made}
+    there = [name for name in reversed(made) if paths[name].is_dir()]
+    name = options.choice or (there or made)[0]
+    if name != "base" and name not in there:
+        parser.error(f"there is no export/{name}/ yet: run bash convert.sh first")
+    merged, adapter = (str(paths[one]) if one == name else None for one in ("merged", "adapter"))
+    return Chosen(merged, adapter, options.prompt)
 
 
 def read(prompt: str) -> str | None:
@@ -36,7 +70,7 @@ def run(
     model: Any,
     tokenizer: Any,
     *,
-    system: str | None,
+    system: str | None = None,
     settings: dict[str, Any],
     prompt: str | None = None,
     ask: Callable[[str], str | None] = read,

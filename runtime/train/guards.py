@@ -156,12 +156,12 @@ def _unreached(model: Any) -> tuple[set[str], list[Any]]:
     return unreached, [parameter.register_hook(hook(name)) for name, parameter in names.items()]
 
 
-def start(engine: Any, stream: Stream, log: Log) -> Guard:
+def start(engine: Any, stream: Stream, log: Log, max_grad_norm: float | None = None) -> Guard:
     """Begins to watch; from now on a request to stop waits for the end of the step.
 
-    Raises RunError if the engine counts another batch than train.py does.
+    Raises RunError if the engine counts another batch than train.py does, or clips to another norm.
     """
-    _same_batch(engine, stream)
+    _same_numbers(engine, stream, max_grad_norm)
     guard = Guard(engine, stream, log)
     Guard.latest = guard
     Path("logs").mkdir(exist_ok=True)
@@ -170,7 +170,7 @@ def start(engine: Any, stream: Stream, log: Log) -> Guard:
     return guard
 
 
-def _same_batch(engine: Any, stream: Stream) -> None:
+def _same_numbers(engine: Any, stream: Stream, max_grad_norm: float | None) -> None:
     """One of the two files may be of another compilation, or edited: the loss would be weighed wrongly."""
     for key, theirs, ours in (
         (
@@ -183,8 +183,9 @@ def _same_batch(engine: Any, stream: Stream) -> None:
             engine.gradient_accumulation_steps(),
             stream.gradient_accumulation_steps,
         ),
+        ("gradient_clipping", engine.gradient_clipping(), max_grad_norm),
     ):
-        if theirs != ours:
+        if ours is not None and theirs != (ours or math.inf):
             raise RunError(
                 "other-batch",
                 f"{key} is {theirs} here, and {ours} in train.py",

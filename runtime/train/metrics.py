@@ -41,6 +41,7 @@ class Log:
         self.total_steps, self.log_every = total_steps, log_every
         self.writes = torch.distributed.get_rank() == 0
         self.flops, self.peak = flops, None
+        self.grad_norm: Callable[[], Any] = lambda: None
         self.time, self.since = clock.training(), [0, 0, 0, 0]  # steps, tokens, supervised, FLOP
         self.may_overflow = False
         self.trackers: Sequence[Any] = ()  # see trackers.start
@@ -60,13 +61,15 @@ class Log:
         *,
         loss: float,
         learning_rate: float,
-        grad_norm: Any,
+        grad_norm: Any = None,
     ) -> None:
         """After a step on `batch`: `loss` is the mean over its supervised tokens, in nats.
 
+        `grad_norm`: of the gradients before they are clipped; the engine's, if it isn't given.
         Raises RunError if the gradient was no finite number, as the weights are harmed then. In float16
         that happens now and again, and DeepSpeed leaves the step out.
         """
+        grad_norm = self.grad_norm() if grad_norm is None else grad_norm
         if grad_norm is not None and not self.may_overflow and not math.isfinite(grad_norm):
             raise RunError(
                 "gradient-not-finite",
@@ -165,7 +168,7 @@ def start(
     log = Log(total_steps, first_step, log_every, flops.counter(engine.module))
     if peak_tflops:
         log.peak = peak_tflops * 1e12 * torch.distributed.get_world_size()
-    log.may_overflow = engine.fp16_enabled()
+    log.may_overflow, log.grad_norm = engine.fp16_enabled(), engine.get_global_grad_norm
     compiled, edited = lock.edited() if log.writes else ("", {})
     if log.writes:  # another plan may be compiled into its place, and `ftc report` shows this one
         (FILE.parent / lock.LOCK).write_bytes(lock.content())
@@ -186,6 +189,9 @@ def start(
         sequences, size = len(stream.sequences), stream.global_batch_size
         epochs = None if stream.end is None else stream.end // sequences
         say(duration.words(stream.samples.lengths, sequences, size, total_steps, epochs))
+        ranks = duration.number(stream.world_size, "rank")
+        each, times = stream.micro_batch_size, stream.gradient_accumulation_steps
+        say(f"A step: {ranks} x {each} a micro-batch x {times} accumulated = {size} sequences.")
         if stream.end is not None and (few := duration.few_steps(total_steps)):
             say(few)
         say(f"Training steps {first_step + 1} to {total_steps}.")

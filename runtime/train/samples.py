@@ -1,7 +1,8 @@
 """Answers generated while training: the loss can't tell what the model says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ def answer(
     likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
     return generate(model, tokenizer, list(messages), settings, stream=False).strip()
+
+
+def start(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    system: str | None = None,
+) -> Callable[[int], None]:
+    """What answers the prompts after a step of that number; see `write`."""
+    return partial(write, model, tokenizer, prompts, system, max_new_tokens)
 
 
 @apart

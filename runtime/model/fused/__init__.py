@@ -4,8 +4,9 @@ No class and no file of transformers or PEFT is changed: a module of the one mod
 `forward`. docs/fused.md lists what is swapped where.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn.functional import silu
 from transformers.activations import SiLUActivation
 
 from .norm import rms_norm as rms_norm
-from .rotary import attention as attention  # train.py calls these as fused.attention
+from .rotary import attention as attention
 
 # (x, weight, bias or None) -> x W' + bias.
 Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
@@ -24,6 +25,21 @@ Product = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tens
 LOGITS_AT_ONCE = 2**24
 
 _targets: torch.Tensor | None = None
+
+
+def apply(model: torch.nn.Module, names: Sequence[str]) -> None:
+    """Swaps what is named, by the functions of this package in that order; "onednn" is for the others."""
+    linear = onednn if "onednn" in names else functional.linear
+    swaps: dict[str, Callable[[Any], None]] = {
+        "onednn": lambda _: None,
+        "linear_cross_entropy": partial(linear_cross_entropy, linear=linear),
+        "lora": partial(lora, linear=linear),
+        "lora_mlp": partial(lora_mlp, linear=linear),
+        "rms_norm": rms_norm,
+        "attention": attention,
+    }
+    for name in names:
+        swaps[name](model)
 
 
 def onednn(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

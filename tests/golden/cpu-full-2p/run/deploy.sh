@@ -17,7 +17,7 @@ if [ ! -d export/merged ]; then
     echo "  hint: bash convert.sh" >&2
     exit 2
 fi
-export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
+export DS_ACCELERATOR=cpu # otherwise DeepSpeed looks for a GPU, and says so
 
 exec python -m ftc.runtime.serve export/merged \
     --host 127.0.0.1 \

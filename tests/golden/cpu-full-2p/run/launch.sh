@@ -16,13 +16,14 @@ if ! python -c "import ftc.runtime" 2>/dev/null; then
     echo "  hint: activate the environment that ftc, with requirements.txt, is installed in" >&2
     exit 2
 fi
-export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
+export DS_ACCELERATOR=cpu # otherwise DeepSpeed looks for a GPU, and says so
 # Memory that a step gave back is kept for the next one, which need not clear it anew.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=99999999999
-export GLIBC_TUNABLES=glibc.malloc.hugetlb=1  # in pages of 2 MiB: products of matrices find them faster
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1 # in pages of 2 MiB: products of matrices find them faster
 
 python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 
+# torchrun, which passes signals on to every process.
 exec python -m ftc.runtime.torchrun \
     --nproc-per-node 2 \
     --rdzv-backend c10d \

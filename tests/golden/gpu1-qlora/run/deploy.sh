@@ -32,18 +32,10 @@ serve=(
     --server-port 23333
     --model-name gpu1-qlora
     --chat-template hf # the template in export/merged, which is the one that was trained with
-    --generation-config auto
     --dtype bfloat16
     --tp 1 # devices that share the model
     --session-len 8192 # tokens of a conversation
-    --max-batch-size 128
-    --cache-max-entry-count 0.8 # share of the free GPU memory for the key-value cache
-    --cache-block-seq-len 64
-    --max-prefill-token-num 8192
-    --quant-policy 0
     --model-format hf
-    --communicator nccl
-    --log-level WARNING
     --disable-fastapi-docs
 )
 # The key goes in behind the process's own command line, so that `ps` doesn't show it.

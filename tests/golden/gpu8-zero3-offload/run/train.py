@@ -9,28 +9,20 @@ import math
 
 import deepspeed
 import torch
-from ftc.runtime import (
-    attention,
-    checkpoint,
-    data,
-    distributed,
-    evaluate,
-    fused,
-    guards,
-    launch,
-    loaded,
-    metrics,
-    portable,
-    stop,
-)
+from ftc.runtime import checkpoint, data
+from ftc.runtime.export import portable
+from ftc.runtime.model import attention, fused, loaded
+from ftc.runtime.process import distributed, stop
+from ftc.runtime.train import evaluate, guards, launch, metrics
 from transformers import AutoModelForCausalLM
 from transformers.integrations import HfDeepSpeedConfig
 
 # Model
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
 REVISION = "a09a35458c702b33eeacc393d103063234e8bc28"  # spec
-DTYPE = torch.bfloat16  # = what A100-80G computes fast
+DTYPE = torch.bfloat16  # auto: what A100-80G computes fast
 MAX_SEQ_LENGTH = 8192  # spec
+FUSED = ["linear_cross_entropy"]  # auto: what the head of a qwen2 allows
 
 # Data
 TRAIN = [
@@ -43,7 +35,9 @@ VALIDATION = [
 LOSS_ON = "assistant"  # default
 ON_OVERLONG = "drop"  # default
 
-# Batch: a step takes 64 sequences = 8 processes x 2 a micro-batch x 4 accumulated
+# Hardware and batch: a step takes 64 sequences = 8 processes x 2 a micro-batch x 4 accumulated
+DEVICE = "cuda"  # spec
+PEAK_TFLOPS = 312.0  # auto: A100-80G's peak in bfloat16, dense
 WORLD_SIZE = 8  # = 1 x 8
 MICRO_BATCH_SIZE = 2  # spec
 GRADIENT_ACCUMULATION_STEPS = 4  # = 64 / (8 x 2)
@@ -58,9 +52,9 @@ MIN_LR_RATIO = 0.1  # spec
 BETAS = (0.9, 0.999)  # default
 EPS = 1e-08  # default
 WEIGHT_DECAY = 0.0  # default
+MAX_GRAD_NORM = 1.0  # default, in ds_config.json
 
 # What is written down on the way
-PEAK_TFLOPS = 312.0  # = A100-80G's peak in bfloat16, dense
 LOG_EVERY = 1  # default
 SAVE_EVERY = 500  # spec
 KEEP_CHECKPOINTS = 2  # default
@@ -77,11 +71,9 @@ def learning_rate(step, total_steps):
     return LEARNING_RATE * (MIN_LR_RATIO + (1 - MIN_LR_RATIO) * cosine)
 
 
-def logits(model, batch):
-    """What the model predicts at each position whose next token carries loss, (K, vocabulary).
-
-    The head runs at those positions alone. Attention runs on each sample by itself.
-    """
+def head(model, batch):
+    """The logits at each position whose next token carries loss, (K, vocabulary); within
+    `fused.targets` the loss of each instead, (K,). Attention runs on each sample by itself."""
     output = model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -94,12 +86,12 @@ def logits(model, batch):
 
 def losses(model, batch):
     """The loss of each of those tokens, in nats, (K,)."""
-    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
-        return logits(model, batch)
+    with fused.targets(batch.targets):
+        return head(model, batch)
 
 
 def main(options):
-    rank = distributed.start(WORLD_SIZE, "cuda")
+    rank = distributed.start(WORLD_SIZE, DEVICE)
     launch.prepare(options)
 
     # The template in this folder is the one that chat.py and the server use, too.
@@ -119,22 +111,22 @@ def main(options):
     )
     loaded.prove(model, loading, BASE, REVISION)
     model.gradient_checkpointing_enable({"use_reentrant": False})
-    portable.check(model, tokenizer)  # that convert.sh can save what is trained
+    # Faster equals of its parts; model.fused_kernels = "none" leaves it as it is.
+    fused.apply(model, FUSED)
 
-    # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
-    fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time
-
-    train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
+    # Of "user: Hi, assistant: Hello" loss is on "Hello" and on the token that ends it.
+    train_set = data.load(
+        TRAIN, tokenizer, MAX_SEQ_LENGTH, loss_on=LOSS_ON, on_overlong=ON_OVERLONG
+    )
     validation_set = data.load(
         VALIDATION,
         tokenizer,
         MAX_SEQ_LENGTH,
-        LOSS_ON,
-        ON_OVERLONG,
-        "logs/data.validation.json",
+        loss_on=LOSS_ON,
+        on_overlong=ON_OVERLONG,
+        ledger="logs/data.validation.json",
         apart_from=train_set,  # a row that is trained on, too, validates nothing
     )
-    data.check_ids(model, tokenizer, train_set, validation_set)
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
     validation_sequences = data.pack(validation_set, MAX_SEQ_LENGTH)
 
@@ -148,60 +140,58 @@ def main(options):
         micro_batch_size=MICRO_BATCH_SIZE,
         gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
         end=NUM_EPOCHS * len(sequences),
-        device=distributed.device("cuda"),
+        device=distributed.device(DEVICE),
     )
     total_steps = math.ceil(NUM_EPOCHS * len(sequences) / GLOBAL_BATCH_SIZE)
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Proofs before anything is spent. Those of the engine follow where it is made.
+    portable.check(model, tokenizer)  # convert.sh can save what is trained
+    data.check_ids(model, tokenizer, train_set, validation_set)
+
+    trained = [p for p in model.parameters() if p.requires_grad]  # one group: norms decay, too
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
-    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
-    # Samples that share a row must not see each other: shown on two of them before training.
-    evaluate.prove_isolation(engine, logits, train_set, stream.device)
+    evaluate.prove_isolation(engine, head, train_set, device=stream.device)  # of samples in a row
     first_step, validation_losses = checkpoint.resume(engine, options.resume, stream)
+    # Says how long the run is; from here on the engine keeps the norm of gradients that it clips.
     log = metrics.start(
         engine,
         stream,
         total_steps,
-        first_step,
-        LOG_EVERY,
-        options.allow_drift,
-        PEAK_TFLOPS,
+        first_step=first_step,
+        log_every=LOG_EVERY,
+        drift=options.allow_drift,
+        peak_tflops=PEAK_TFLOPS,
     )
-    guard = guards.start(engine, stream, log)
+    guard = guards.start(engine, stream, log, max_grad_norm=MAX_GRAD_NORM)
 
     engine.train()
     for step in range(first_step, total_steps):
+        rate = learning_rate(step, total_steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps)
+            group["lr"] = rate
         distributed.seed(SEED, step, rank)  # dropout, too, is a function of the step
 
         batch = stream.step(step)
         loss = torch.zeros((), device=engine.device)
         for micro_batch in batch.micro_batches:
-            # The mean over the supervised tokens of the whole global batch, so that each of them
-            # weighs the same. The engine averages over the ranks: times WORLD_SIZE makes it a sum.
+            # The mean over the global batch's supervised tokens. The engine averages over ranks,
+            # which WORLD_SIZE undoes, and with scale_wrt_gas over micro-batches, too.
             loss_sum = losses(engine, micro_batch).sum()
             engine.backward(loss_sum * WORLD_SIZE / batch.num_supervised, scale_wrt_gas=False)
             loss += loss_sum.detach() / batch.num_supervised
             guard.check(step, loss)  # a loss that is no number never reaches the weights
-            engine.step()  # updates the weights after the last micro-batch
+            engine.step()  # after the last micro-batch: clips gradients, updates the weights
 
-        log.step(
-            step,
-            batch,
-            loss=distributed.total([loss])[0],
-            learning_rate=learning_rate(step, total_steps),
-            grad_norm=engine.get_global_grad_norm(),
-        )
+        log.step(step, batch, loss=distributed.total([loss])[0], learning_rate=rate)
         last = step + 1 == total_steps
         if (step + 1) % EVAL_EVERY == 0 or last:
             validation_loss = evaluate.loss(
-                engine, losses, validation_set, validation_sequences, stream.device
+                engine, losses, validation_set, sequences=validation_sequences, device=stream.device
             )
             log.validation(step + 1, validation_loss)
             validation_losses.append((step + 1, validation_loss))
@@ -211,7 +201,7 @@ def main(options):
                 engine,
                 step + 1,
                 KEEP_CHECKPOINTS,
-                stream,
+                stream=stream,
                 validation_losses=validation_losses,
             )
         if stopping:

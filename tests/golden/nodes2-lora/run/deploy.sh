@@ -30,17 +30,9 @@ serve=(
     --server-port 8000
     --model-name 'mistral tuned'
     --chat-template hf # the template in export/merged, which is the one that was trained with
-    --generation-config auto
     --dtype bfloat16
     --tp 8 # devices that share the model
     --session-len 32768 # tokens of a conversation
-    --max-batch-size 128
-    --cache-max-entry-count 0.8 # share of the free GPU memory for the key-value cache
-    --cache-block-seq-len 64
-    --max-prefill-token-num 8192
-    --quant-policy 0
-    --device cuda
-    --log-level WARNING
     --disable-fastapi-docs
 )
 exec "$venv/bin/lmdeploy" "${serve[@]}" "$@"

@@ -22,6 +22,7 @@ fi
 
 python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 
+# torchrun, which passes signals on to every process.
 exec python -m ftc.runtime.torchrun \
     --nnodes 2 \
     --nproc-per-node 8 \

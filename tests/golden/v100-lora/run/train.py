@@ -7,29 +7,27 @@ each; the whole run, about 590,000 tokens.
 
 import deepspeed
 import torch
-from ftc.runtime import (
-    adapters,
-    attention,
-    checkpoint,
-    data,
-    distributed,
-    evaluate,
-    fused,
-    guards,
-    launch,
-    loaded,
-    metrics,
-    portable,
-    stop,
-)
+from ftc.runtime import checkpoint, data
+from ftc.runtime.export import portable
+from ftc.runtime.model import adapters, attention, fused, loaded
+from ftc.runtime.process import distributed, stop
+from ftc.runtime.train import evaluate, guards, launch, metrics
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 
 # Model
 BASE = "Qwen/Qwen2.5-7B-Instruct"  # preset qwen2.5-7b-instruct
 REVISION = "a09a35458c702b33eeacc393d103063234e8bc28"  # spec
-DTYPE = torch.float16  # = what V100-32G computes fast
+DTYPE = torch.float16  # auto: what V100-32G computes fast
 MAX_SEQ_LENGTH = 1024  # default
+# auto: what the head of a qwen2 allows, adapters on whole weights
+FUSED = ["linear_cross_entropy", "lora"]
+
+# Method
+LORA_RANK = 16  # default
+LORA_ALPHA = 32  # default
+LORA_DROPOUT = 0.0  # default
+TARGET_MODULES = ["q_proj", "k_proj", "v_proj", "o_proj"]  # spec
 
 # Data
 TRAIN = [
@@ -38,7 +36,9 @@ TRAIN = [
 LOSS_ON = "assistant"  # default
 ON_OVERLONG = "drop"  # default
 
-# Batch: a step takes 16 sequences = 1 process x 1 a micro-batch x 16 accumulated
+# Hardware and batch: a step takes 16 sequences = 1 process x 1 a micro-batch x 16 accumulated
+DEVICE = "cuda"  # spec
+PEAK_TFLOPS = 125.0  # auto: V100-32G's peak in float16, dense
 WORLD_SIZE = 1  # = 1 x 1
 MICRO_BATCH_SIZE = 1  # default
 GRADIENT_ACCUMULATION_STEPS = 16  # = 16 / (1 x 1)
@@ -51,9 +51,9 @@ LEARNING_RATE = 0.0002  # preset lora
 BETAS = (0.9, 0.999)  # default
 EPS = 1e-08  # default
 WEIGHT_DECAY = 0.0  # default
+MAX_GRAD_NORM = 0.0  # spec, which clips nothing
 
 # What is written down on the way
-PEAK_TFLOPS = 125.0  # = V100-32G's peak in float16, dense
 LOG_EVERY = 1  # default
 SAVE_EVERY = 100  # default
 KEEP_CHECKPOINTS = 2  # default
@@ -64,11 +64,9 @@ def learning_rate(step, total_steps):
     return LEARNING_RATE
 
 
-def logits(model, batch):
-    """What the model predicts at each position whose next token carries loss, (K, vocabulary).
-
-    The head runs at those positions alone. Attention runs on each sample by itself.
-    """
+def head(model, batch):
+    """The logits at each position whose next token carries loss, (K, vocabulary); within
+    `fused.targets` the loss of each instead, (K,). Attention runs on each sample by itself."""
     output = model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
@@ -81,12 +79,12 @@ def logits(model, batch):
 
 def losses(model, batch):
     """The loss of each of those tokens, in nats, (K,)."""
-    with fused.targets(batch.targets):  # told the targets, the head gives losses in place of logits
-        return logits(model, batch)
+    with fused.targets(batch.targets):
+        return head(model, batch)
 
 
 def main(options):
-    rank = distributed.start(WORLD_SIZE, "cuda")
+    rank = distributed.start(WORLD_SIZE, DEVICE)
     launch.prepare(options)
 
     # The template in this folder is the one that chat.py and the server use, too.
@@ -104,23 +102,17 @@ def main(options):
     loaded.prove(model, loading, BASE, REVISION)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     config = LoraConfig(
-        r=16,  # default
-        lora_alpha=32,  # default
-        lora_dropout=0.0,  # default
-        target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],  # spec
-        task_type="CAUSAL_LM",
+        r=LORA_RANK, lora_alpha=LORA_ALPHA, lora_dropout=LORA_DROPOUT, target_modules=TARGET_MODULES
     )
     torch.manual_seed(SEED)  # the same first adapters on every rank
-    # By PEFT; then what it adapted and what is trained is compared with what is named above.
-    model = adapters.add(model, config, parameters=10092544)
-    portable.check(model, tokenizer)  # that convert.sh can save what is trained
+    model = adapters.add(model, config, parameters=10092544)  # by PEFT; what it did is checked
+    # Faster equals of its parts; model.fused_kernels = "none" leaves it as it is.
+    fused.apply(model, FUSED)
 
-    # Parts of it are swapped for faster equals; model.fused_kernels = "none" leaves them as they are.
-    fused.linear_cross_entropy(model)  # head and loss in one, some rows at a time
-    fused.lora(model)  # adapters are added in place
-
-    train_set = data.load(TRAIN, tokenizer, MAX_SEQ_LENGTH, LOSS_ON, ON_OVERLONG, "logs/data.json")
-    data.check_ids(model, tokenizer, train_set)
+    # Of "user: Hi, assistant: Hello" loss is on "Hello" and on the token that ends it.
+    train_set = data.load(
+        TRAIN, tokenizer, MAX_SEQ_LENGTH, loss_on=LOSS_ON, on_overlong=ON_OVERLONG
+    )
     sequences = data.pack(train_set, MAX_SEQ_LENGTH)  # whole samples share a sequence, none is cut
 
     # Which sequences make up step n is a pure function of (SEED, n): resuming needs no data state.
@@ -132,59 +124,58 @@ def main(options):
         world_size=WORLD_SIZE,
         micro_batch_size=MICRO_BATCH_SIZE,
         gradient_accumulation_steps=GRADIENT_ACCUMULATION_STEPS,
-        device=distributed.device("cuda"),
+        device=distributed.device(DEVICE),
     )
     total_steps = MAX_STEPS
 
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Proofs before anything is spent. Those of the engine follow where it is made.
+    portable.check(model, tokenizer)  # convert.sh can save what is trained
+    data.check_ids(model, tokenizer, train_set)
+
+    trained = [p for p in model.parameters() if p.requires_grad]  # one group: norms decay, too
     optimizer = torch.optim.AdamW(
         trained, LEARNING_RATE, betas=BETAS, eps=EPS, weight_decay=WEIGHT_DECAY, fused=True
     )
     engine, optimizer, _, _ = deepspeed.initialize(
         model=model, optimizer=optimizer, config="ds_config.json"
     )
-    # Samples that share a row must not see each other: shown on two of them before training.
-    evaluate.prove_isolation(engine, logits, train_set, stream.device)
-    first_step, _ = checkpoint.resume(engine, options.resume, stream)
+    evaluate.prove_isolation(engine, head, train_set, device=stream.device)  # of samples in a row
+    first_step, _ = checkpoint.resume(engine, options.resume, stream)  # _: no validation losses
+    # Says how long the run is; from here on the engine keeps the norm of gradients that it clips.
     log = metrics.start(
         engine,
         stream,
         total_steps,
-        first_step,
-        LOG_EVERY,
-        options.allow_drift,
-        PEAK_TFLOPS,
+        first_step=first_step,
+        log_every=LOG_EVERY,
+        drift=options.allow_drift,
+        peak_tflops=PEAK_TFLOPS,
     )
-    guard = guards.start(engine, stream, log)
+    guard = guards.start(engine, stream, log, max_grad_norm=MAX_GRAD_NORM)
 
     engine.train()
     for step in range(first_step, total_steps):
+        rate = learning_rate(step, total_steps)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total_steps)
+            group["lr"] = rate
         distributed.seed(SEED, step, rank)  # dropout, too, is a function of the step
 
         batch = stream.step(step)
         loss = torch.zeros((), device=engine.device)
         for micro_batch in batch.micro_batches:
-            # The mean over the supervised tokens of the whole global batch, so that each of them
-            # weighs the same. The engine averages over the ranks: times WORLD_SIZE makes it a sum.
+            # The mean over the global batch's supervised tokens. The engine averages over ranks,
+            # which WORLD_SIZE undoes, and with scale_wrt_gas over micro-batches, too.
             loss_sum = losses(engine, micro_batch).sum()
             engine.backward(loss_sum * WORLD_SIZE / batch.num_supervised, scale_wrt_gas=False)
             loss += loss_sum.detach() / batch.num_supervised
             guard.check(step, loss)  # a loss that is no number never reaches the weights
-            engine.step()  # updates the weights after the last micro-batch
+            engine.step()  # after the last micro-batch: clips gradients, updates the weights
 
-        log.step(
-            step,
-            batch,
-            loss=distributed.total([loss])[0],
-            learning_rate=learning_rate(step, total_steps),
-            grad_norm=engine.get_global_grad_norm(),
-        )
+        log.step(step, batch, loss=distributed.total([loss])[0], learning_rate=rate)
         last = step + 1 == total_steps
         stopping = stop.asked() and not last  # SIGTERM or SIGUSR1, on any rank
         if (step + 1) % SAVE_EVERY == 0 or last or stopping:
-            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream)
+            checkpoint.save(engine, step + 1, KEEP_CHECKPOINTS, stream=stream)
         if stopping:
             raise stop.Stopped(step + 1)  # exit code 75
 
