@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..catalog.architectures import TURBOMIND
 from ..facts.gather import Facts
 from ..spec.spec import Spec
 from .model import ModelPlan
@@ -19,8 +18,7 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> Depl
         engine = derived("transformers" if cpu else "lmdeploy", f"what serves on {target(spec)}")
     backend = None
     if engine.value == "lmdeploy":
-        kind = facts.architecture.model_type if facts.architecture else None
-        fast = kind in TURBOMIND
+        kind, fast = facts.model_type, facts.traits.turbomind
         why = f"lmdeploy's engine for {kind}" if kind else "lmdeploy's engine for any architecture"
         backend = derived("turbomind" if fast else "pytorch", why)
     name: Value[Any] = take("deploy.model_name")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..catalog.architectures import EXPERT_LAYERS, UNADAPTED, UNLEARNT
 from ..catalog.presets import EMBEDDINGS
 from ..facts.gather import Facts
 from ..spec.method import Full, Lora, Qlora
@@ -69,10 +68,10 @@ def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> Met
 
 def _freeze(method: Full, facts: Facts, take: Taker) -> Value[list[str]] | None:
     given: Value[list[str]] | None = take.given("method.freeze")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if kind not in UNLEARNT:
+    if not (unlearnt := facts.traits.unlearnt):
         return given
-    return derived([*method.freeze, *UNLEARNT[kind]], f"what a {kind} never learns from text, too")
+    why = f"what a {facts.model_type} never learns from text, too"
+    return derived([*method.freeze, *unlearnt], why)
 
 
 def _quantization(take: Taker, dtype: Value[str]) -> QuantizationPlan:
@@ -93,13 +92,13 @@ def _quantization(take: Taker, dtype: Value[str]) -> QuantizationPlan:
 def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
     given = {name: take.given(f"method.{name}") for name in LORA}
     targets: Value[Any] = take("method.target_modules")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if targets.value == "all-linear" and kind in UNADAPTED:
-        left = dict.fromkeys([*method.exclude_modules, *UNADAPTED[kind]])
-        given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
+    if targets.value == "all-linear" and facts.traits.unadapted:
+        left = dict.fromkeys([*method.exclude_modules, *facts.traits.unadapted])
+        why = f"what PEFT can't adapt of a {facts.model_type}"
+        given["exclude_modules"] = derived(list(left), why)
     if targets.value == "all-linear" and method.layers_to_transform:
         linears = facts.architecture.linears if facts.architecture else None
-        names = dict.fromkeys([*(linears or ()), *EXPERT_LAYERS.get(kind, ())])
+        names = dict.fromkeys([*(linears or ()), *facts.traits.experts])
         targets = derived(list(names), "all-linear, by name")
     for name, unset in (("init_lora_weights", "default"), ("bias", "none")):
         given[name] = None if take(f"method.{name}").value == unset else given[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ..catalog.architectures import EXPERT_LAYERS, FUSED_EXPERTS
+from ..catalog.architectures import FUSED_EXPERTS, traits
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic
 from ..document.at import at
@@ -20,7 +20,7 @@ ATTENTION = 'target_modules = ["q_proj", "k_proj", "v_proj", "o_proj"]'
 
 def expert_layers(known: Architecture) -> list[str]:
     """The layers of experts and the routers, in full as in the model's file, with `*` for the block."""
-    layers = EXPERT_LAYERS.get(known.model_type, ())
+    layers = traits(known.model_type).experts
     places = [name for name in known.modules if name.endswith(".experts")]
     places = places or (["model.layers.*.mlp.experts"] if layers else [])
     return [
@@ -54,15 +54,15 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     """Adapters of experts know no dropout, no DoRA and no start out of the base (PEFT 0.21). Nor do, of the two
     last, those of layers with the same names: exported, they are described to PEFT as experts are."""
     method, known = spec.method, facts.architecture
-    if not isinstance(method, Lora) or known is None or known.model_type not in EXPERT_LAYERS:
+    if not isinstance(method, Lora) or known is None or not facts.traits.experts:
         return
     kind, start = known.model_type, method.init_lora_weights
     experts = adapted(method, expert_layers(known))
-    alike = [n for n in known.modules if n.rpartition(".")[2] in EXPERT_LAYERS[kind]]
+    alike = [n for n in known.modules if n.rpartition(".")[2] in facts.traits.experts]
     named = experts or adapted(method, alike)
     if not known.modules and isinstance(method.target_modules, list):
         ends = {name.rpartition(".")[2] for name in method.target_modules}
-        named = named or sorted(ends & {*EXPERT_LAYERS[kind]})
+        named = named or sorted(ends & {*facts.traits.experts})
     out_of_base = start.startswith(("pissa", "olora", "orthogonal"))
     for key, wrong, without in (
         ("dropout", bool(experts) and method.dropout > 0, "dropout"),
@@ -86,7 +86,7 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
 def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Two layers of an expert are one weight, so both have an adapter or none has (PEFT 0.21)."""
     method, known = spec.method, facts.architecture
-    if not isinstance(method, Lora) or known is None or known.model_type not in EXPERT_LAYERS:
+    if not isinstance(method, Lora) or known is None or not facts.traits.experts:
         return
     leaves = {name.rpartition(".")[2] for name in adapted(method, expert_layers(known))}
     for pair in FUSED_EXPERTS:

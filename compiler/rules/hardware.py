@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..catalog.accelerators import ACCELERATORS, ARCHITECTURES, find_accelerator, same_model
-from ..catalog.architectures import INSTEAD, WITHOUT_FLASH
+from ..catalog.architectures import SEGMENTS
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
@@ -83,12 +83,11 @@ def dtype_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
 def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """An architecture can do what transformers can with it; flash_attention_2 runs on some GPUs, in some dtypes."""
     path: KeyPath = ("model", "attention")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    wanted, instead = spec.model.attention, INSTEAD.get(kind)
+    kind, wanted, instead = facts.model_type, spec.model.attention, facts.traits.attention
     cannot = {
-        "segment_sdpa": instead is not None,
+        "segment_sdpa": instead != SEGMENTS,
         "sdpa": instead == "eager",
-        "flash_attention_2": kind in WITHOUT_FLASH,
+        "flash_attention_2": not facts.traits.can_flash,
     }
     if cannot.get(wanted):
         yield at(

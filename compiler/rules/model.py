@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import ALONE, LIGER, ROW_LIMITS, UNQUANTIZED
+from ..catalog.architectures import MODEL_TYPES
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
@@ -159,9 +159,8 @@ def session_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator
 
 def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """With some architectures, samples that share a row see each other."""
-    kind = facts.architecture.model_type if facts.architecture else None
-    if kind in ALONE:
-        what = f"{spec.model.base} is a {kind}, which needs each sample in a row of its own"
+    if facts.traits.alone:
+        what = f"{spec.model.base} is a {facts.model_type}, which needs each sample in a row of its own"
         why = "in transformers, samples that share a row of it would see each other"
         yield from _alone(spec, document, BASE, what, why, [])
 
@@ -169,9 +168,10 @@ def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iter
 def rows_fit_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Some architectures compute otherwise, or not at all, behind so many tokens of a row."""
     known, length = facts.architecture, spec.model.max_seq_length
-    if known is None or known.model_type not in ROW_LIMITS:
+    if known is None:
         return
-    limit = ROW_LIMITS[known.model_type] or known.max_position
+    limit = facts.traits.row_limit
+    limit = known.max_position if limit == "max_position" else limit
     micro = spec.train.micro_batch_size
     if limit and length * micro > limit:
         what = f"a row of {length * micro} tokens is too long for a {known.model_type}: {limit}"
@@ -220,7 +220,8 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             others=[(("hardware", "device"), 'device is "cpu"')],
             hints=['leave it to fused_kernels = "auto"'],
         )
-    elif known is None or known.model_type not in LIGER:
+    elif not facts.traits.liger:
+        others = sorted(kind for kind, row in MODEL_TYPES.items() if row.liger)
         what = (
             f"is a {known.model_type}" if known else "is of an architecture that ftc doesn't know"
         )
@@ -228,24 +229,23 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             document,
             path,
             "kernels-not-supported",
-            f"{spec.model.base} {what}, and Liger has kernels for {len(LIGER)} others",
+            f"{spec.model.base} {what}, and Liger has kernels for {len(others)} others",
             on="value",
             hints=[
                 'leave it to fused_kernels = "auto"',
-                f"or take a model of one of these types: {', '.join(sorted(LIGER))}",
+                f"or take a model of one of these types: {', '.join(others)}",
             ],
         )
 
 
 def can_be_quantized(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """QLoRA packs the weights of linear layers."""
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if isinstance(spec.method, Qlora) and kind in UNQUANTIZED:
+    if isinstance(spec.method, Qlora) and not facts.traits.quantizable:
         yield at(
             document,
             ("method", "kind"),
             "conflict",
-            f"{spec.model.base} can't be quantized: it is a {kind}",
+            f"{spec.model.base} can't be quantized: it is a {facts.model_type}",
             on="value",
             why="this architecture reads some weights itself, which bitsandbytes would have packed",
             hints=['set kind = "lora"'],

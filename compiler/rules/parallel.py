@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import INSTEAD
+from ..catalog.architectures import SEGMENTS
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
@@ -105,8 +105,7 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
     """Ulysses drops masks, so attention must be told by other means where samples end."""
     if spec.parallel.sequence_parallel_size == 1:
         return
-    kind = facts.architecture.model_type if facts.architecture else ""
-    wanted = spec.model.attention
+    able, wanted = facts.traits.attention, spec.model.attention
     noise = spec.method.neftune_noise_alpha
     found: list[tuple[bool, KeyPath, str, str]] = [
         (
@@ -116,9 +115,9 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
             'set attention = "auto"',
         ),
         (
-            wanted == "auto" and kind in INSTEAD,
+            wanted == "auto" and able != SEGMENTS,
             ("model", "base"),
-            f"a {kind}, which runs {INSTEAD.get(kind)} attention,",
+            f"a {facts.model_type}, which runs {able} attention,",
             "choose another base",
         ),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ..catalog.architectures import EXPERT_LAYERS, UNADAPTED
 from ..catalog.presets import EMBEDDINGS, Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.guess import guess
@@ -43,7 +42,7 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
         return
     leaves, linears = _leaves(known), list(known.linears or ())
     experts = expert_layers(known)
-    linears += EXPERT_LAYERS.get(known.model_type, ()) if linears else ()
+    linears += facts.traits.experts if linears else ()
     every = [*known.names(), *experts]
     told = EMBEDDINGS if known.tied else EMBEDDINGS & {*spec.method.modules_to_save}
     for path, name in _named(spec.method):
@@ -79,7 +78,7 @@ def parts_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     local, known = facts.local_model, facts.architecture
     if not isinstance(spec.method, Lora) or not local or not local.parts or known is None:
         return
-    layers = EXPERT_LAYERS.get(known.model_type, ())
+    layers = facts.traits.experts
     parts = {*local.parts, *layers, *EMBEDDINGS, "mlp", "experts"} - {"weight", "bias"}
     shown = sorted(part for part in parts if not part.isdigit())
     for path, name in _named(spec.method):
@@ -98,17 +97,16 @@ def parts_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
 
 def layers_are_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """No layer is named that PEFT can't adapt."""
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if not isinstance(spec.method, Lora) or kind not in UNADAPTED:
+    if not isinstance(spec.method, Lora):
         return
     for path, name in _named(spec.method):
         last = name.rpartition(".")[2]
-        if path[1] == "target_modules" and last in UNADAPTED[kind]:
+        if path[1] == "target_modules" and last in facts.traits.unadapted:
             yield at(
                 document,
                 path,
                 "conflict",
-                f"PEFT can't adapt the {last} of a {kind}",
+                f"PEFT can't adapt the {last} of a {facts.model_type}",
                 on="value",
                 why="the model does not call it as a linear layer, or it gets no gradient",
                 hints=[
