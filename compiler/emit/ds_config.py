@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..plan.plan import Plan
 
 
@@ -41,7 +42,7 @@ def _zero(plan: Plan) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if plan.parallel.offload_params.value:
         zero["offload_param"] = {"device": "cpu", "pin_memory": True}
-    if stage == 3 and plan.optim.optimizer.value == "muon":
+    if stage == 3 and not OPTIMIZERS[plan.optim.optimizer.value].elementwise:
         zero["reduce_scatter"] = False  # whole matrices are orthogonalized
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..facts.gather import CopyKey, Facts
 from ..plan.plan import Plan
 from ..plan.summary import plural
@@ -16,7 +17,6 @@ from .plan_id import plan_id
 from .requirements import serving_requirements, training_requirements
 from .templates import fill
 from .train import (
-    OPTIMIZERS,
     auto_class,
     base_arguments,
     from_hub,
@@ -128,12 +128,13 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         if shares_rows(plan)
         else "data.one_by_one(validation_set)"
     )
-    kind, parts["optimizer_class"] = OPTIMIZERS[optim.optimizer.value]
+    optimizer = OPTIMIZERS[optim.optimizer.value]
+    parts["optimizer_class"] = optimizer.name
     plus = plan.method.lora is not None and plan.method.lora.loraplus_lr_ratio is not None
     parts["trained"] = part("trained_loraplus" if plus else "trained")
     parts["loraplus"] = plus
-    parts["optimizer"] = part(f"optimizer_{kind}")
-    parts["lr_scale"] = plus or kind == "muon"  # groups have learning rates of their own
+    parts["optimizer"] = part(f"optimizer_{optimizer.passage}")
+    parts["lr_scale"] = plus or optimizer.own_rates  # groups have learning rates of their own
     parts["isolation"], parts["segment_arguments"] = SEGMENTS[plan.model.attention.value]
     parts["swaps"] = swaps(plan)
     parts["losses"] = part("losses_fused" if fuses_head(plan) else "losses_plain")
@@ -147,7 +148,7 @@ def _parts(plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
     parts["gpu"] = not parts["cpu"]
     parts["deterministic"] = plan.deterministic.value and not parts["cpu"]
     parts["repeats"] = plan.deterministic.value or parts["cpu"]
-    parts["eager"] = kind == "muon"
+    parts["eager"] = optimizer.compiles
     parts["multi_node"] = hardware.nodes.value > 1
     parts["last_node"] = hardware.nodes.value - 1
     parts["target"] = _target(plan)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import resource
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 
-BITSANDBYTES = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion", "lion_8bit")  # optimizers
 SENTENCEPIECE = ["sentencepiece", "protobuf"]  # what transformers reads a tokenizer.model with
 
 # The packages of a tracker, where they are not one with its name. MLflow's own brings a server along.
@@ -27,8 +27,9 @@ def training_requirements(plan: Plan, facts: Facts) -> str:
     packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]
     packages += ["filelock", "numpy", "tqdm", "xxhash"]
     packages += ["peft"] if plan.method.lora else []
-    bits = plan.optim.optimizer.value in BITSANDBYTES
-    packages += ["bitsandbytes"] if plan.method.quantization or bits else []
+    of_optimizer = OPTIMIZERS[plan.optim.optimizer.value].packages
+    more = ["bitsandbytes"] if plan.method.quantization else []
+    packages += dict.fromkeys([*of_optimizer, *more])
     packages += ["gguf"] if plan.model.package else []
     local = facts.local_model
     packages += SENTENCEPIECE if local and local.tokenizer == "tokenizer.model" else []

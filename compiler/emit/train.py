@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..plan.plan import Plan
 from . import quote
 from .train_model import fuses_head, packs
@@ -34,19 +35,6 @@ def watching(plan: Plan) -> dict[str, str]:
         "save": quote.call("checkpoint.save", save, indent=12, before=0),
         "sample_when": " or ".join([*when, "last"]),
     }
-
-
-# What makes each optimizer: the passage of train.py, and the class where several share one.
-OPTIMIZERS = {
-    "adamw": ("adamw", ""),
-    "adamw_8bit": ("bitsandbytes", "AdamW8bit"),
-    "paged_adamw": ("bitsandbytes", "PagedAdamW32bit"),
-    "paged_adamw_8bit": ("bitsandbytes", "PagedAdamW8bit"),
-    "lion": ("lion", "Lion32bit"),
-    "lion_8bit": ("lion", "Lion8bit"),
-    "adafactor": ("adafactor", ""),
-    "muon": ("muon", ""),
-}
 
 
 def shares_rows(plan: Plan) -> bool:
@@ -86,9 +74,7 @@ def imports(plan: Plan) -> dict[str, Any]:
     """What train.py imports beside torch and deepspeed themselves, in isort's order."""
     qlora = plan.method.quantization is not None
     peft = ["LoraConfig"] if plan.method.lora else []
-    kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
-    transformers = ["Adafactor"] if kind == "adafactor" else []
-    transformers += [auto_class(plan)]
+    transformers = [auto_class(plan)]
     transformers += ["BitsAndBytesConfig"] if qlora else []
     runtime = [
         "checkpoint",
@@ -108,7 +94,6 @@ def imports(plan: Plan) -> dict[str, Any]:
     runtime += ["names"] if plan.method.freeze else []
     runtime += ["neftune"] if plan.method.neftune_noise_alpha else []
     runtime += ["models"] if plan.model.package or plan.model.modelscope else []
-    runtime += ["optimizers"] if kind == "muon" else []
     runtime += ["quantized"] if packs(plan) else []
     runtime += ["sequence_parallel"] if plan.parallel.sequence_parallel_size else []
     runtime += ["rope"] if plan.model.rope_scaling else []
@@ -117,8 +102,7 @@ def imports(plan: Plan) -> dict[str, Any]:
     runtime += ["trackers"] if plan.tracking else []
     runtime += ["validation"] if plan.train.early_stopping_patience else []
     names = {
-        "bitsandbytes.optim": [optimizer] if optimizer else [],
-        "ftc.runtime": sorted(runtime),
+        "ftc.runtime": runtime,
         "liger_kernel.transformers": [f"apply_liger_kernel_to_{plan.model.liger.value}"]
         if plan.model.liger
         else [],
@@ -127,9 +111,13 @@ def imports(plan: Plan) -> dict[str, Any]:
         "transformers": transformers,
         "transformers.integrations": ["HfDeepSpeedConfig"] if loads_shares(plan) else [],
     }
+    row = OPTIMIZERS[plan.optim.optimizer.value]
+    names[row.module] = [*names.get(row.module, ()), row.name]
     computes = plan.optim.lr_scheduler.value not in ("linear", "constant")
     return {
-        "imports": "\n".join(quote.imports(m, n) for m, n in names.items() if n),
+        "imports": "\n".join(
+            quote.imports(m, sorted(names[m])) for m in sorted(names) if m and names[m]
+        ),
         "math": bool(computes or plan.optim.warmup_ratio or plan.train.num_epochs),
     }
 

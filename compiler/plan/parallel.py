@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..spec.spec import Spec
 from .take import Taker, derived
 from .values import Value
@@ -20,8 +21,8 @@ def parallel_plan(spec: Spec, take: Taker) -> ParallelPlan:
     stage: Value[Any] = take("parallel.zero_stage")
     if stage.value is None:
         world = spec.hardware.nodes * spec.hardware.devices_per_node
-        if spec.optim.optimizer == "adafactor":
-            stage = derived(0, "adafactor needs whole matrices")
+        if OPTIMIZERS[spec.optim.optimizer].whole_matrices:
+            stage = derived(0, f"{spec.optim.optimizer} needs whole matrices")
         elif world > 1:
             stage = derived(2, f"{world} devices share gradients and optimizer")
         elif spec.hardware.device == "cuda":

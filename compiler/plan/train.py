@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..spec.spec import Spec
 from .take import Taker, derived
 from .values import Origin, Value
@@ -36,7 +37,7 @@ def _grad_accum_dtype(
     if wanted.value == "float32":
         return wanted
     few = spec.method.kind != "full" and not spec.parallel.offload_optimizer
-    few &= spec.optim.optimizer != "muon"
+    few &= OPTIMIZERS[spec.optim.optimizer].elementwise
     if dtype == "bfloat16" and few and stage > 0 and accumulated > 1:
         return derived("float32", f"{accumulated} gradients are summed, and adapters are few")
     return None

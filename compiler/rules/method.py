@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.guess import guess
 from ..document.at import at
@@ -170,16 +171,17 @@ def dora_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
 
 
 def loraplus_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """LoRA+ and Muon each give groups of weights learning rates of their own."""
+    """LoRA+ and some optimizers give groups of weights learning rates of their own."""
     method = spec.method
-    if isinstance(method, Lora) and method.loraplus_lr_ratio and spec.optim.optimizer == "muon":
+    row = OPTIMIZERS[spec.optim.optimizer]
+    if isinstance(method, Lora) and method.loraplus_lr_ratio and row.own_rates:
         yield at(
             document,
             ("method", "loraplus_lr_ratio"),
             "conflict",
-            "LoRA+ does not go with Muon",
+            f"LoRA+ does not go with {row.title}",
             why="each of the two gives some weights learning rates of their own",
-            others=[(("optim", "optimizer"), 'optimizer is "muon"')],
+            others=[(("optim", "optimizer"), f'optimizer is "{spec.optim.optimizer}"')],
             hints=["remove loraplus_lr_ratio", 'or set optimizer = "adamw"'],
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..catalog.architectures import SEGMENTS
+from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
@@ -23,21 +24,22 @@ def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
     one = spec.hardware.nodes * spec.hardware.devices_per_node == 1
     whole = stage == 0 or (stage is None and cpu and one)
     full = dtype == "float32" or (dtype == "auto" and cpu)
-    muon = spec.optim.optimizer == "muon"
-    if spec.train.grad_accum_dtype == "float32" and (whole or muon) and not full:
+    name = spec.optim.optimizer
+    other = not OPTIMIZERS[name].elementwise
+    if spec.train.grad_accum_dtype == "float32" and (whole or other) and not full:
         optimizer: KeyPath = ("optim", "optimizer")
         yield at(
             document,
             ACCUMULATES,
-            "conflict" if muon else "zero-stage",
-            "gradients for Muon are summed in the model's dtype"
-            if muon
+            "conflict" if other else "zero-stage",
+            f"gradients for {OPTIMIZERS[name].title} are summed in the model's dtype"
+            if other
             else "ZeRO stage 0 sums gradients in the model's dtype",
             on="value",
             why="DeepSpeed sums those of 16-bit weights in float32 from stage 1 on, and for element-wise optimizers",
-            others=[(optimizer, 'optimizer is "muon"') if muon else (STAGE, "zero_stage is 0")],
+            others=[(optimizer, f'optimizer is "{name}"') if other else (STAGE, "zero_stage is 0")],
             hints=[
-                'set optim.optimizer = "adamw"' if muon else "set parallel.zero_stage = 1",
+                'set optim.optimizer = "adamw"' if other else "set parallel.zero_stage = 1",
                 "or remove grad_accum_dtype",
             ],
         )

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict
 
+from ..catalog.optimizers import OPTIMIZERS
 from .keys import Table, key
 
+if TYPE_CHECKING:
+    OptimizerName = str
+else:
+    OptimizerName = Literal[tuple(OPTIMIZERS)]
 Beta = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 
 class Optim(Table, affects="numerics"):
     """[optim]: the optimizer and its schedule."""
 
-    optimizer: Literal[
-        "adamw",
-        "adamw_8bit",
-        "paged_adamw",
-        "paged_adamw_8bit",
-        "lion",
-        "lion_8bit",
-        "adafactor",
-        "muon",
-    ] = key(
+    optimizer: OptimizerName = key(
         "adamw",
         help="8bit keeps the state in 8 bits, paged moves it to the host's memory when the GPU is "
         "full (both bitsandbytes). muon is for matrices inside the blocks, with adamw for the rest.",
