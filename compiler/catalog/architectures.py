@@ -24,6 +24,9 @@ MIXTRAL = ("gate", "w1", "w2", "w3")
 # Layers of an expert that are one weight, by the names that they had.
 FUSED_EXPERTS = (("gate_proj", "up_proj"), ("w1", "w3"))
 
+# lmdeploy 0.18's faster engine (lmdeploy.turbomind.supported_models); the others need its PyTorch engine.
+TURBOMIND = ("turbomind",)
+
 INDEXER = ("wq_b", "wk", "weights_proj")
 SEGMENTS = "segment_sdpa"
 
@@ -55,9 +58,8 @@ class ModelType(NamedTuple):
     liger: bool = (
         False  # Liger 0.8.5 has kernels for it (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text
     )
-    # lmdeploy 0.18 serves it with its faster engine (lmdeploy.turbomind.supported_models); the others need its
-    # PyTorch engine.
-    turbomind: bool = False
+    # Engines inside a server that serve it, where they don't serve any type: see `catalog.engines`.
+    backends: tuple[str, ...] = ()
 
     # Mixtures whose experts and router PEFT adapts, too, for "all-linear" or by these names
     # (peft.utils.transformers_weight_conversion); such adapters know no dropout and no DoRA.
@@ -179,7 +181,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "glm": ModelType(swaps=NORMS),
     "glm4": ModelType(swaps=NORMS, liger=True),
     "glm4_moe": ModelType(experts=EXPERTS),
-    "glm4_moe_lite": ModelType(turbomind=True, experts=EXPERTS),
+    "glm4_moe_lite": ModelType(backends=TURBOMIND, experts=EXPERTS),
     "glm_moe_dsa": ModelType(
         alone=True, attention="sdpa", experts=EXPERTS, unadapted=INDEXER, unlearnt=("*.indexer",)
     ),
@@ -189,7 +191,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "gpt_bigcode": ModelType(tied=True),
     "gpt_neo": ModelType(attention="eager", row_limit="max_position", tied=True),
     "gpt_neox_japanese": ModelType(tied=True),
-    "gpt_oss": ModelType(alone=True, attention="eager", liger=True, turbomind=True),
+    "gpt_oss": ModelType(alone=True, attention="eager", liger=True, backends=TURBOMIND),
     "gptj": ModelType(attention="eager", flash=False),
     "granite": ModelType(liger=True),
     "granite_swa": ModelType(attention="eager", flash=False, tied=True),
@@ -209,7 +211,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "lfm2": ModelType(alone=True, attention="sdpa", tied=True),
     "lfm2_moe": ModelType(alone=True, attention="sdpa", tied=True),
     "lfm3": ModelType(alone=True, attention="sdpa", tied=True),
-    "llama": ModelType(swaps=LLAMA, liger=True, turbomind=True),
+    "llama": ModelType(swaps=LLAMA, liger=True, backends=TURBOMIND),
     "llama4": ModelType(
         attention="sdpa",
         flash=False,
@@ -234,7 +236,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "minimax_m2": ModelType(experts=MIXTRAL),
     "ministral": ModelType(liger=True),
     "mistral": ModelType(swaps=GATED, liger=True),
-    "mixtral": ModelType(swaps=NORMS, liger=True, turbomind=True, experts=MIXTRAL),
+    "mixtral": ModelType(swaps=NORMS, liger=True, backends=TURBOMIND, experts=MIXTRAL),
     "mllama": ModelType(towers=("vision_model", "multi_modal_projector")),
     "modernbert-decoder": ModelType(tied=True),
     "moshi": ModelType(of_media="a model of speech"),
@@ -253,14 +255,14 @@ MODEL_TYPES: dict[str, ModelType] = {
     "phi3": ModelType(swaps=NORMS, liger=True),
     "phi4_multimodal": ModelType(towers=("embed_tokens_extend",)),
     "phimoe": ModelType(unadapted=("router",)),
-    "qwen2": ModelType(swaps=LLAMA, liger=True, turbomind=True),
-    "qwen2_moe": ModelType(swaps=NORMS, turbomind=True),
-    "qwen3": ModelType(swaps=GATED, liger=True, turbomind=True),
+    "qwen2": ModelType(swaps=LLAMA, liger=True, backends=TURBOMIND),
+    "qwen2_moe": ModelType(swaps=NORMS, backends=TURBOMIND),
+    "qwen3": ModelType(swaps=GATED, liger=True, backends=TURBOMIND),
     "qwen3_5": ModelType(alone=True, attention="sdpa", towers=("visual",)),
     "qwen3_5_moe": ModelType(alone=True, attention="sdpa", towers=("visual",)),
     "qwen3_5_moe_text": ModelType(alone=True, attention="sdpa"),
     "qwen3_5_text": ModelType(alone=True, attention="sdpa"),
-    "qwen3_moe": ModelType(swaps=NORMS, liger=True, turbomind=True, experts=EXPERTS),
+    "qwen3_moe": ModelType(swaps=NORMS, liger=True, backends=TURBOMIND, experts=EXPERTS),
     "qwen3_next": ModelType(alone=True, attention="sdpa", experts=EXPERTS),
     "qwen4_exp": ModelType(towers=("visual",)),
     "recurrent_gemma": ModelType(alone=True, attention="sdpa", tied=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..catalog.engines import ENGINES
 from ..plan.plan import Plan
 from ..plan.values import Value
 from . import quote
@@ -41,15 +42,13 @@ def chatting(plan: Plan) -> dict[str, Any]:
 
 
 def serving(plan: Plan) -> dict[str, Any]:
-    """What lmdeploy is told beyond the plan's own values."""
-    turbomind = plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind"
-    key = plan.deploy.api_key_env
+    """What a server is told beyond the plan's own values."""
+    key, chosen = plan.deploy.api_key_env, plan.deploy.backend
+    engine, dtype = ENGINES[plan.deploy.engine.value], plan.model.dtype.value
+    flags = {backend.name: backend.flags for backend in engine.backends}
     return {
-        # lmdeploy has no float32.
-        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "backend_flags": ["--model-format hf", "--communicator nccl"]
-        if turbomind
-        else ["--device cuda"],
+        "serve_dtype": "float16" if dtype == "float32" and not engine.float32 else dtype,
+        "backend_flags": flags[chosen.value] if chosen else (),
         "api_key_env": f'"{quote.name(key)}"' if key else "",
     }
 

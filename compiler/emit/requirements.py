@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from ..catalog.engines import ENGINES
 from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import resource
 from ..facts.gather import Facts
@@ -46,10 +47,7 @@ def training_requirements(plan: Plan, facts: Facts) -> str:
 
 def serving_requirements(plan: Plan) -> str:
     """What deploy.sh starts."""
-    if plan.deploy.engine.value == "lmdeploy":
-        head = "# For the server alone: lmdeploy can't share an environment with training."
-        return "\n".join([head, *pins("requirements-lmdeploy.txt").values()]) + "\n"
-    packages = ["torch", "transformers", "tokenizers", "safetensors"]
-    packages += ["llguidance", "pydantic", "starlette", "uvicorn"]
-    head = "# The server runs in the environment of training, with these beside ftc itself."
-    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
+    engine = ENGINES[plan.deploy.engine.value]
+    known = pins(engine.pins)
+    lines = (known[package] for package in engine.packages or known)
+    return "\n".join([f"# {engine.note}", *lines]) + "\n"

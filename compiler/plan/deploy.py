@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..catalog.engines import ENGINES, engine_for
 from ..facts.gather import Facts
 from ..spec.spec import Spec
 from .model import ModelPlan
@@ -14,21 +15,18 @@ from .values import Value
 def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> DeployPlan:
     engine: Value[str] = take("deploy.engine")
     if engine.value == "auto":
-        cpu = spec.hardware.device == "cpu"
-        engine = derived("transformers" if cpu else "lmdeploy", f"what serves on {target(spec)}")
-    backend = None
-    if engine.value == "lmdeploy":
-        kind, fast = facts.model_type, facts.traits.turbomind
-        why = f"lmdeploy's engine for {kind}" if kind else "lmdeploy's engine for any architecture"
-        backend = derived("turbomind" if fast else "pytorch", why)
+        engine = derived(engine_for(spec.hardware.device), f"what serves on {target(spec)}")
+    row = ENGINES[engine.value]
+    backend = row.backend(facts.traits)
+    why = f"{engine.value}'s engine for {facts.model_type or 'any architecture'}"
     name: Value[Any] = take("deploy.model_name")
     if name.value is None:
         name = derived(spec.name, "the run's name")
     return DeployPlan(
         engine=engine,
-        backend=backend,
-        tp=_serving_devices(spec, facts) if backend else None,
-        session_len=_session_len(facts, take, model, bool(backend)),
+        backend=derived(backend.name, why) if backend else None,
+        tp=_serving_devices(spec, facts) if row.tp else None,
+        session_len=_session_len(facts, take, model, row.session_len),
         host=take("deploy.host"),
         port=take("deploy.port"),
         model_name=name,
@@ -36,14 +34,14 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> Depl
     )
 
 
-def _session_len(facts: Facts, take: Taker, model: ModelPlan, lmdeploy: bool) -> Value[int] | None:
+def _session_len(facts: Facts, take: Taker, model: ModelPlan, told: bool) -> Value[int] | None:
     """What is asked for, or else the positions that the model has: those it was trained on may be fewer.
 
-    The server of transformers looks these up itself.
+    `told`: else the server looks these up itself.
     """
     known = facts.architecture.max_position if facts.architecture else None
     longest = model.max_position.value if model.max_position else known
-    can = derived(longest, "what the model can") if longest and lmdeploy else None
+    can = derived(longest, "what the model can") if longest and told else None
     return take.given("deploy.session_len") or can
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from ..catalog.engines import ENGINES
 from .keys import HOST, VARIABLE, Line, Table, key
+
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal["auto", *ENGINES]
 
 
 class Deploy(Table, affects="cosmetic"):
     """[deploy]: the OpenAI-compatible server that deploy.sh starts."""
 
-    engine: Literal["auto", "lmdeploy", "transformers"] = key(
+    engine: EngineName = key(
         "auto", help="auto: lmdeploy on cuda, transformers on a CPU.", changes="cosmetic"
     )
     host: str = key("127.0.0.1", help="Address to listen on.", pattern=HOST, changes="cosmetic")
