@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..catalog.engines import ENGINES, engine_for
 from ..facts.gather import Facts
@@ -19,18 +19,14 @@ def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> Depl
     row = ENGINES[engine.value]
     backend = row.backend(facts.traits)
     why = f"{engine.value}'s engine for {facts.model_type or 'any architecture'}"
-    name: Value[Any] = take("deploy.model_name")
-    if name.value is None:
-        name = derived(spec.name, "the run's name")
-    return DeployPlan(
+    return take.fill(
+        DeployPlan,
+        "deploy",
         engine=engine,
         backend=derived(backend.name, why) if backend else None,
         tp=_serving_devices(spec, facts) if row.tp else None,
         session_len=_session_len(facts, take, model, row.session_len),
-        host=take("deploy.host"),
-        port=take("deploy.port"),
-        model_name=name,
-        api_key_env=take.given("deploy.api_key_env"),
+        model_name=take.set("deploy.model_name") or derived(spec.name, "the run's name"),
     )
 
 

@@ -57,10 +57,10 @@ class MethodPlan(NamedTuple):
 
 def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> MethodPlan:
     method = spec.method
-    return MethodPlan(
-        kind=take("method.kind"),
+    return take.fill(
+        MethodPlan,
+        "method",
         freeze=_freeze(method, facts, take) if isinstance(method, Full) else None,
-        neftune_noise_alpha=take.given("method.neftune_noise_alpha"),
         lora=_lora(method, facts, take) if isinstance(method, Lora) else None,
         quantization=_quantization(take, dtype) if isinstance(method, Qlora) else None,
     )
@@ -90,7 +90,7 @@ def _quantization(take: Taker, dtype: Value[str]) -> QuantizationPlan:
 
 
 def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
-    given = {name: take.given(f"method.{name}") for name in LORA}
+    given: dict[str, Any] = {}
     targets: Value[Any] = take("method.target_modules")
     if targets.value == "all-linear" and facts.traits.unadapted:
         left = dict.fromkeys([*method.exclude_modules, *facts.traits.unadapted])
@@ -101,7 +101,8 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
         names = dict.fromkeys([*(linears or ()), *facts.traits.experts])
         targets = derived(list(names), "all-linear, by name")
     for name, unset in (("init_lora_weights", "default"), ("bias", "none")):
-        given[name] = None if take(f"method.{name}").value == unset else given[name]
+        if take(f"method.{name}").value == unset:
+            given[name] = None
     origin = Origin("spec", "method.rank_pattern")
     ranks = {pattern.module: pattern.rank for pattern in method.rank_pattern}
     alphas = {pattern.module: pattern.alpha for pattern in method.rank_pattern if pattern.alpha}
@@ -109,10 +110,9 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
     ends = {name.rpartition(".")[2] for name in method.modules_to_save}
     one = derived(True, "the head may be the embedding") if tied is None else None
     one = derived(True, "the head is the embedding") if tied else one
-    lora = LoraPlan(
-        rank=take("method.rank"),
-        alpha=take("method.alpha"),
-        dropout=take("method.dropout"),
+    lora = take.fill(
+        LoraPlan,
+        "method",
         target_modules=targets,
         rank_pattern=Value(ranks, origin) if ranks else None,
         alpha_pattern=Value(alphas, origin) if alphas else None,
@@ -124,16 +124,3 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
     count = trainable_parameters(values, facts.architecture)
     words = "rank x (inputs + outputs) of each layer, and what is trained whole"
     return lora._replace(parameters=derived(count, words)) if count else lora
-
-
-# Keys that are PEFT's own, and left out of train.py where they are not set.
-LORA = (
-    "exclude_modules",
-    "layers_to_transform",
-    "init_lora_weights",
-    "use_dora",
-    "use_rslora",
-    "modules_to_save",
-    "bias",
-    "loraplus_lr_ratio",
-)

@@ -45,30 +45,21 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> Model
     if facts.template_name is not None and facts.template_name != template.value:
         template = Value(facts.template_name, origin)
     rope = _rope(model.rope_scaling, facts) if model.rope_scaling else None
-    return ModelPlan(
-        base=take("model.base"),
-        package=PackagePlan(
-            Value(package.requirement, origin),
-            Value(package.file, origin),
-            Value(package.sha256, origin),
-        )
-        if package
-        else None,
+    return take.fill(
+        ModelPlan,
+        "model",
+        package=PackagePlan(*(Value(part, origin) for part in package)) if package else None,
         hub_id=Value(hub_id, origin) if hub_id else None,
         modelscope=Value(other, Origin("spec", "model.base")) if other else None,
         folder=Value(folder, origin) if folder else None,
-        revision=take.given("model.revision"),
         auto_class=_auto_class(spec, facts),
         towers=_towers(spec, facts),
         dtype=dtype,
         attention=attention,
         chat_template=template,
         date=take("model.date") if asks(facts.template or "") else None,
-        max_seq_length=take("model.max_seq_length"),
         rope_scaling=rope[0] if rope else None,
         max_position=rope[1] if rope else None,
-        trust_remote_code=take("model.trust_remote_code"),
-        allow_pickle=take("model.allow_pickle"),
         gradient_checkpointing=checkpointing,
         fused=fused(spec, facts, dtype.value),
         liger=_liger(model.fused_kernels, facts),

@@ -38,32 +38,18 @@ def optim_plan(spec: Spec, take: Taker) -> OptimPlan:
         rate = derived(part, why)
     elif rate.value is None:
         rate = Value(preset.learning_rate, Origin("preset", kind))
-    betas: Value[Any] = take("optim.betas")
-    if betas.value is None:
-        betas = Value(row.betas, Origin("default", "optim.betas"))
-    eps: Value[Any] = take("optim.eps")
-    if eps.value is None:
-        eps = Value(1e-8, Origin("default", "optim.eps"))
-    norm: Value[Any] = take("optim.max_grad_norm")
-    if norm.value is None:
-        norm = Value(0.0 if row.unclipped else 1.0, Origin("default", "optim.max_grad_norm"))
-    decay: Value[Any] = take("optim.decay_ratio")
-    if decay.value is None:
-        decay = Value(0.1, Origin("default", "optim.decay_ratio"))
-    steps: Value[Any] | None = take.given("optim.warmup_steps")
-    ratio: Value[Any] | None = take.given("optim.warmup_ratio")
+    ratio = take.given("optim.warmup_ratio")
     if spec.optim.warmup_steps is None and spec.optim.warmup_ratio is None:
         ratio = Value(preset.warmup_ratio, Origin("preset", kind))
-    return OptimPlan(
-        optimizer=take("optim.optimizer"),
+    betas, eps = take.default("optim.betas", row.betas), take.default("optim.eps", 1e-8)
+    decays = spec.optim.lr_scheduler == "warmup_stable_decay"
+    return take.fill(
+        OptimPlan,
+        "optim",
         learning_rate=rate,
         betas=None if "betas" in row.lacks else betas,
         eps=None if "eps" in row.lacks else eps,
-        weight_decay=take("optim.weight_decay"),
-        max_grad_norm=norm,
-        lr_scheduler=take("optim.lr_scheduler"),
+        max_grad_norm=take.default("optim.max_grad_norm", 0.0 if row.unclipped else 1.0),
         warmup_ratio=ratio,
-        warmup_steps=steps,
-        decay_ratio=decay if spec.optim.lr_scheduler == "warmup_stable_decay" else None,
-        min_lr_ratio=take.given("optim.min_lr_ratio"),
+        decay_ratio=take.default("optim.decay_ratio", 0.1) if decays else None,
     )

@@ -29,11 +29,10 @@ def parallel_plan(spec: Spec, take: Taker) -> ParallelPlan:
             stage = derived(1, "one GPU, float32 masters")
         else:
             stage = derived(0, "one CPU process")
-    return ParallelPlan(
+    shared = spec.parallel.sequence_parallel_size > 1
+    return take.fill(
+        ParallelPlan,
+        "parallel",
         zero_stage=stage,
-        sequence_parallel_size=take("parallel.sequence_parallel_size")
-        if spec.parallel.sequence_parallel_size > 1
-        else None,
-        offload_optimizer=take("parallel.offload_optimizer"),
-        offload_params=take("parallel.offload_params"),
+        sequence_parallel_size=take("parallel.sequence_parallel_size") if shared else None,
     )

@@ -28,11 +28,9 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
     model = model_plan(spec, facts, take, spec_folder)
     method = method_plan(spec, facts, take, model.dtype)
     parallel = parallel_plan(spec, take)
-    plan = p.Plan(
-        name=take("name"),
-        seed=take("seed"),
-        deterministic=take("deterministic"),
-        vendor_runtime=take("vendor_runtime"),
+    plan = take.fill(
+        p.Plan,
+        "",
         summary=derived("", ""),
         model=model,
         method=method,
