@@ -110,8 +110,4 @@ def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterato
     yield at(document, BASE, "not-causal", what, on="value", why=why, hints=hints)
 
 
-RULES: tuple[Rule, ...] = (
-    goes_on_with_a_text,
-    has_its_head,
-    own_code_is_trusted,
-)
+RULES: tuple[Rule, ...] = (goes_on_with_a_text, has_its_head, own_code_is_trusted)

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from ..catalog.architectures import FUSED_EXPERTS, traits
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic
-from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Lora
 from ..spec.spec import Spec
-from .rule import Rule
+from .rule import Rule, conflict
 
 ATTENTION = 'target_modules = ["q_proj", "k_proj", "v_proj", "o_proj"]'
 
@@ -71,10 +70,9 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     ):
         if wrong:
             what = "the experts" if experts else f"the {named[0].rpartition('.')[2]}"
-            yield at(
+            yield conflict(
                 document,
                 ("method", key),
-                "conflict",
                 f"`{key}` does not go with adapters on {what} of a {kind}",
                 why=f"PEFT adapts all experts of a layer as one weight, without {without}"
                 + ("" if experts else ", and takes a layer of that name for one of theirs"),
@@ -94,10 +92,9 @@ def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterato
             other = pair[1 - pair.index(found[0])]
             listed = isinstance(method.target_modules, list)
             hints = [f'add "{other}"', f'or remove "{found[0]}"']
-            yield at(
+            yield conflict(
                 document,
                 ("method", "target_modules" if listed else "exclude_modules"),
-                "conflict",
                 f"the experts of a {known.model_type} have no {found[0]} without {other}",
                 on="value",
                 why=f"{pair[0]} and {pair[1]} of all experts are one weight, and get one adapter",
@@ -105,7 +102,4 @@ def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterato
             )
 
 
-RULES: tuple[Rule, ...] = (
-    experts_fit,
-    experts_go_in_pairs,
-)
+RULES: tuple[Rule, ...] = (experts_fit, experts_go_in_pairs)

@@ -12,7 +12,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.describe import choice
 from ..spec.spec import Spec
-from .rule import DEVICE, Rule
+from .rule import DEVICE, Rule, conflict
 
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
 DTYPE: KeyPath = ("model", "dtype")
@@ -24,10 +24,9 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
     why = "dtype and attention follow from it"
     if spec.hardware.device == "cpu":
         if name is not None:
-            yield at(
+            yield conflict(
                 document,
                 ACCELERATOR,
-                "conflict",
                 f"a CPU run has no accelerator, and this names {name}",
                 others=[(DEVICE, 'device is "cpu"')],
                 hints=["remove accelerator, to train on the CPU", 'or set device = "cuda"'],
@@ -128,8 +127,4 @@ def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
         )
 
 
-RULES: tuple[Rule, ...] = (
-    accelerator_known,
-    dtype_fits,
-    attention_fits,
-)
+RULES: tuple[Rule, ...] = (accelerator_known, dtype_fits, attention_fits)

@@ -12,7 +12,7 @@ from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
-from .rule import BASE, Rule
+from .rule import BASE, Rule, conflict
 
 LENGTH: KeyPath = ("model", "max_seq_length")
 ROPE: KeyPath = ("model", "rope_scaling")
@@ -76,10 +76,9 @@ def rope_is_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
             hints=["set it to max_position_embeddings in the base's config.json"],
         )
     if known and known.rope and known.rope != "default":
-        yield at(
+        yield conflict(
             document,
             ROPE,
-            "conflict",
             f"the positions of {spec.model.base} are no plain rotary ones ({known.rope})",
             why="what is stretched already can't be stretched again",
             others=[(BASE, f'base is "{spec.model.base}"')],
@@ -95,10 +94,9 @@ def rope_keys_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
     for kind, keys in ROPE_KEYS.items():
         for key in keys:
             if kind != scaling.type and document.key((*ROPE, key)):
-                yield at(
+                yield conflict(
                     document,
                     (*ROPE, key),
-                    "conflict",
                     f"`{key}` is for {kind}, and this is {scaling.type}",
                     others=[((*ROPE, "type"), f'type is "{scaling.type}"')],
                     hints=[f"remove {key}", f'or set type = "{kind}"'],
@@ -191,10 +189,9 @@ def _alone(
     several = f"micro_batch_size is {micro}"
     way = "data.packing = false" * packing + " and " * (packing and micro > 1)
     way += "train.micro_batch_size = 1" * (micro > 1)
-    yield at(
+    yield conflict(
         document,
         path,
-        "conflict",
         what,
         on="value",
         why=f"{why}, and {'packing is on' if packing else several}",
@@ -241,10 +238,9 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
 def can_be_quantized(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """QLoRA packs the weights of linear layers."""
     if isinstance(spec.method, Qlora) and not facts.traits.quantizable:
-        yield at(
+        yield conflict(
             document,
             ("method", "kind"),
-            "conflict",
             f"{spec.model.base} can't be quantized: it is a {facts.model_type}",
             on="value",
             why="this architecture reads some weights itself, which bitsandbytes would have packed",

@@ -10,7 +10,7 @@ from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import DEVICE, STAGE, Rule
+from .rule import DEVICE, STAGE, Rule, conflict
 from .train import twice
 
 OPTIMIZER: KeyPath = ("optim", "optimizer")
@@ -23,10 +23,9 @@ def optimizer_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> It
     for lacked, why in OPTIMIZERS[name].lacks.items():
         path = ("optim", lacked)
         if document.key(path):
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"{name} does not read {lacked}",
                 why=why,
                 others=[(OPTIMIZER, f'optimizer is "{name}"')],
@@ -39,20 +38,18 @@ def optimizer_has_its_device(spec: Spec, facts: Facts, document: Document) -> It
     name = spec.optim.optimizer
     row = OPTIMIZERS[name]
     if row.unpaged and spec.hardware.device == "cpu":
-        yield at(
+        yield conflict(
             document,
             OPTIMIZER,
-            "conflict",
             f"{name} moves its state out of a GPU, and a CPU run has none",
             on="value",
             others=[(DEVICE, 'device is "cpu"')],
             hints=[f'set optimizer = "{row.unpaged}"'],
         )
     if spec.parallel.offload_optimizer and not row.offloads:
-        yield at(
+        yield conflict(
             document,
             ("parallel", "offload_optimizer"),
-            "conflict",
             f"offloaded weights are updated on the host, where ftc has AdamW only, not {name}",
             others=[(OPTIMIZER, f'optimizer is "{name}"')],
             hints=["remove offload_optimizer", 'or set optimizer = "adamw"'],
@@ -64,10 +61,9 @@ def updates_are_not_clipped(spec: Spec, facts: Facts, document: Document) -> Ite
     path: KeyPath = ("optim", "max_grad_norm")
     name = spec.optim.optimizer
     if (why := OPTIMIZERS[name].unclipped) and spec.optim.max_grad_norm:
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             f"with {name} nothing is clipped",
             why=f"{why}; DeepSpeed's ZeRO would clip those updates, and a run on one device would not",
             others=[(OPTIMIZER, f'optimizer is "{name}"')],
@@ -97,10 +93,9 @@ def matrices_stay_whole(spec: Spec, facts: Facts, document: Document) -> Iterato
     half = spec.model.dtype in ("bfloat16", "float16")
     if half or (spec.model.dtype == "auto" and spec.hardware.device == "cuda"):
         path: KeyPath = ("model", "dtype")
-        yield at(
+        yield conflict(
             document,
             path if half else OPTIMIZER,
-            "conflict",
             f"{name} trains in float32 only",
             on="value",
             why=why.format("DeepSpeed's 16-bit training flattens"),
@@ -117,29 +112,26 @@ def schedule_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> Ite
         "inverse_sqrt": "inverse_sqrt falls for ever",
     }
     if name in endless and spec.optim.min_lr_ratio:
-        yield at(
+        yield conflict(
             document,
             ("optim", "min_lr_ratio"),
-            "conflict",
             f"{endless[name]}, so it can't end at min_lr_ratio",
             others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
             hints=["remove min_lr_ratio", 'or set lr_scheduler = "cosine" or "linear"'],
         )
     if name != "warmup_stable_decay" and spec.optim.decay_ratio is not None:
-        yield at(
+        yield conflict(
             document,
             ("optim", "decay_ratio"),
-            "conflict",
             f'only lr_scheduler = "warmup_stable_decay" has a decay_ratio, not "{name}"',
             others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
             hints=["remove decay_ratio", 'or set lr_scheduler = "warmup_stable_decay"'],
         )
     warmups = [k for k in ("warmup_ratio", "warmup_steps") if getattr(spec.optim, k) == 0]
     if name == "inverse_sqrt" and warmups:
-        yield at(
+        yield conflict(
             document,
             ("optim", warmups[0]),
-            "conflict",
             "inverse_sqrt falls from the step at which the warm-up ends, so it needs a warm-up",
             on="value",
             others=[(SCHEDULER, 'lr_scheduler is "inverse_sqrt"')],

@@ -13,7 +13,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.spec import Spec
-from .rule import DEVICE, SHARED, STAGE, Rule
+from .rule import DEVICE, SHARED, STAGE, Rule, conflict
 
 ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
 
@@ -47,10 +47,8 @@ def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
 
 def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The devices make up groups of the same size."""
-    shared, world = (
-        spec.parallel.sequence_parallel_size,
-        spec.hardware.nodes * spec.hardware.devices_per_node,
-    )
+    shared = spec.parallel.sequence_parallel_size
+    world = spec.hardware.nodes * spec.hardware.devices_per_node
     if world % shared:
         sizes = _sizes(world, facts)
         yield at(
@@ -147,10 +145,9 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
             hints=["set zero_stage = 2", "or remove sequence_parallel_size"],
         )
     if noise is not None:
-        yield at(
+        yield conflict(
             document,
             ("method", "neftune_noise_alpha"),
-            "conflict",
             "NEFTune does not go with sequences that devices share",
             why="its noise depends on the length of a sample, of which a device has a part",
             others=[(SHARED, "sequence_parallel_size is set here")],
@@ -190,10 +187,9 @@ def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     for key, (offloads, stages, names, what) in wanted.items():
         path = ("parallel", key)
         if offloads and spec.hardware.device == "cpu":
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"a CPU run can't offload {what}: all is in the host's memory already",
                 others=[(DEVICE, 'device is "cpu"')],
                 hints=[f"remove parallel.{key}"],

@@ -15,7 +15,7 @@ from ..spec.keys import Refused
 from ..spec.method import Lora
 from ..spec.spec import Spec
 from .experts import expert_layers
-from .rule import Rule
+from .rule import Rule, conflict
 
 LAYERS: KeyPath = ("method", "layers_to_transform")
 
@@ -102,10 +102,9 @@ def layers_are_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator
     for path, name in _named(spec.method):
         last = name.rpartition(".")[2]
         if path[1] == "target_modules" and last in facts.traits.unadapted:
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"PEFT can't adapt the {last} of a {facts.model_type}",
                 on="value",
                 why="the model does not call it as a linear layer, or it gets no gradient",
@@ -125,17 +124,13 @@ def tied_layers_stay(spec: Spec, facts: Facts, document: Document) -> Iterator[D
     for index, name in spec.method.each("target_modules"):
         last = name.rpartition(".")[2]
         if last in EMBEDDINGS - saved:
-            yield at(
+            yield conflict(
                 document,
                 ("method", "target_modules", index),
-                "conflict",
                 f"`{name}` can't get an adapter: head and embedding of {spec.model.base} are one weight",
                 on="value",
                 why="merged, the adapter of one of them would change the other, too",
-                hints=[
-                    f'train it whole: modules_to_save = ["{last}"]',
-                    f'or remove "{name}"',
-                ],
+                hints=[f'train it whole: modules_to_save = ["{last}"]', f'or remove "{name}"'],
             )
 
 
@@ -164,10 +159,9 @@ def blocks_have_names(spec: Spec, facts: Facts, document: Document) -> Iterator[
         return
     known = facts.architecture is not None and facts.architecture.linears
     if method.target_modules == "all-linear" and not known:
-        yield at(
+        yield conflict(
             document,
             LAYERS,
-            "conflict",
             "`layers_to_transform` needs the names of the layers in target_modules",
             why=f'ftc does not know the layers of {spec.model.base}, so it can\'t name "all-linear"',
             hints=['set target_modules, such as ["q_proj", "v_proj"]', "or remove it"],
