@@ -28,6 +28,10 @@ FUSED_EXPERTS = (("gate_proj", "up_proj"), ("w1", "w3"))
 TURBOMIND = ("turbomind",)
 
 INDEXER = ("wq_b", "wk", "weights_proj")
+INDEXER_V4 = ("o_a_proj", "weights_proj", *(f"indexer.{n}_proj" for n in ("gate", "kv", "q_b")))
+MAMBA = ("out_proj", "dt_proj")
+IMAGES = ("vision_model", "multi_modal_projector")
+GEMMA = ("vision_tower", "audio_tower", "embed_vision", "embed_audio")
 SEGMENTS = "segment_sdpa"
 
 
@@ -55,9 +59,7 @@ class ModelType(NamedTuple):
 
     tied: bool = False  # its head is the embedding, unless config.json says otherwise
     swaps: tuple[str, ...] = ()  # see HEAD
-    liger: bool = (
-        False  # Liger 0.8.5 has kernels for it (its MODEL_TYPE_TO_APPLY_LIGER_FN), for text
-    )
+    liger: bool = False  # Liger 0.8.5 has kernels for it (MODEL_TYPE_TO_APPLY_LIGER_FN), for text
     # Engines inside a server that serve it, where they don't serve any type: see `catalog.engines`.
     backends: tuple[str, ...] = ()
 
@@ -67,9 +69,7 @@ class ModelType(NamedTuple):
     # Linear layers that PEFT 0.21 can't adapt: a Mamba's fused kernel and others read the weight itself, a router
     # gives a pair, one multiplies by groups, and an indexer gets no gradient. "all-linear" leaves them out.
     unadapted: tuple[str, ...] = ()
-    quantizable: bool = (
-        True  # False: it reads or rescales a weight where bitsandbytes has packed it
-    )
+    quantizable: bool = True  # False: it reads or rescales weights that bitsandbytes has packed
     # Weights that the loss of text has no gradient for, in the words of method.freeze: biases that balance experts
     # and indexers that choose what is attended to. DeepSpeed gives them a gradient of 0, and weight decay would
     # shrink them.
@@ -131,16 +131,7 @@ MODEL_TYPES: dict[str, ModelType] = {
         alone=True, attention="sdpa", experts=EXPERTS, unadapted=INDEXER, unlearnt=("*.indexer",)
     ),
     "deepseek_v4": ModelType(
-        alone=True,
-        attention="eager",
-        unadapted=(
-            "o_a_proj",
-            "weights_proj",
-            "indexer.gate_proj",
-            "indexer.kv_proj",
-            "indexer.q_b_proj",
-        ),
-        unlearnt=("*.compressor.indexer",),
+        alone=True, attention="eager", unadapted=INDEXER_V4, unlearnt=("*.compressor.indexer",)
     ),
     "doge": ModelType(attention="sdpa", flash=False),
     "dots1": ModelType(experts=EXPERTS),
@@ -152,9 +143,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "exaone_moe": ModelType(experts=EXPERTS),
     "falcon": ModelType(alone=True, attention="sdpa", tied=True),
     "falcon_h1": ModelType(alone=True, attention="sdpa", unadapted=("out_proj",)),
-    "falcon_mamba": ModelType(
-        alone=True, attention="eager", tied=True, unadapted=("out_proj", "dt_proj")
-    ),
+    "falcon_mamba": ModelType(alone=True, attention="eager", tied=True, unadapted=MAMBA),
     "flex_olmo": ModelType(experts=EXPERTS),
     "flint": ModelType(attention="eager", flash=False),
     "fuyu": ModelType(towers=("vision_embed_tokens",)),
@@ -163,15 +152,10 @@ MODEL_TYPES: dict[str, ModelType] = {
     "gemma3": ModelType(tied=True, towers=("vision_tower", "multi_modal_projector")),
     "gemma3_text": ModelType(tied=True, liger=True),
     "gemma3n": ModelType(
-        tied=True,
-        unadapted=("correction_coefs",),
-        quantizable=False,
-        towers=("vision_tower", "audio_tower", "embed_vision", "embed_audio"),
+        tied=True, unadapted=("correction_coefs",), quantizable=False, towers=GEMMA
     ),
     "gemma3n_text": ModelType(tied=True, unadapted=("correction_coefs",), quantizable=False),
-    "gemma4": ModelType(
-        tied=True, towers=("vision_tower", "audio_tower", "embed_vision", "embed_audio")
-    ),
+    "gemma4": ModelType(tied=True, towers=GEMMA),
     "gemma4_assistant": DRAFTER,
     "gemma4_text": ModelType(tied=True),
     "gemma4_unified": ModelType(tied=True, towers=("embed_vision", "embed_audio")),
@@ -213,20 +197,12 @@ MODEL_TYPES: dict[str, ModelType] = {
     "lfm3": ModelType(alone=True, attention="sdpa", tied=True),
     "llama": ModelType(swaps=LLAMA, liger=True, backends=TURBOMIND),
     "llama4": ModelType(
-        attention="sdpa",
-        flash=False,
-        row_limit=8192,
-        unadapted=("router",),
-        towers=("vision_model", "multi_modal_projector"),
+        attention="sdpa", flash=False, row_limit=8192, unadapted=("router",), towers=IMAGES
     ),
     "llama4_text": ModelType(attention="sdpa", flash=False, row_limit=8192, unadapted=("router",)),
     "longcat_flash": ModelType(experts=EXPERTS, unadapted=("classifier",), quantizable=False),
     "mamba": ModelType(
-        alone=True,
-        attention="eager",
-        tied=True,
-        unadapted=("out_proj", "dt_proj"),
-        quantizable=False,
+        alone=True, attention="eager", tied=True, unadapted=MAMBA, quantizable=False
     ),
     "mamba2": ModelType(alone=True, attention="eager", unadapted=("out_proj",)),
     "mellum": ModelType(experts=EXPERTS),
@@ -237,7 +213,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "ministral": ModelType(liger=True),
     "mistral": ModelType(swaps=GATED, liger=True),
     "mixtral": ModelType(swaps=NORMS, liger=True, backends=TURBOMIND, experts=MIXTRAL),
-    "mllama": ModelType(towers=("vision_model", "multi_modal_projector")),
+    "mllama": ModelType(towers=IMAGES),
     "modernbert-decoder": ModelType(tied=True),
     "moshi": ModelType(of_media="a model of speech"),
     "moss_transcribe_diarize": ModelType(of_media="a model that writes down speech"),

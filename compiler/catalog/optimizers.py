@@ -18,8 +18,8 @@ class Optimizer(NamedTuple):
     passage: str
     state: int
     module: str = ""
-    name: str = ""
     packages: tuple[str, ...] = ()
+    name: str = ""
     betas: tuple[float, float] = (0.9, 0.999)
     lacks: Mapping[str, str] = NOTHING  # keys of [optim] that it does not read, and why
     rate_divisor: int = 1  # its learning rate is so many times below AdamW's
@@ -28,40 +28,30 @@ class Optimizer(NamedTuple):
     whole_matrices: str = ""  # why it needs them, which ZeRO and 16-bit training flatten
     unclipped: str = ""  # why a norm of gradients says nothing of its updates
     elementwise: bool = (
-        True  # else DeepSpeed hands it gradients that it neither cuts up nor sums in float32
+        True  # else DeepSpeed neither cuts its gradients up nor sums them in float32
     )
     own_rates: bool = False  # whether its groups of weights have learning rates of their own
     compiles: bool = False  # whether DeepSpeed's would be compiled by torch at the first step
 
 
-BITSANDBYTES = ("bitsandbytes",)
+BITSANDBYTES = ("bitsandbytes.optim", ("bitsandbytes",))
 LION = {"eps": "Lion divides by nothing"}
 
 # Adam has two moments, Lion one; bitsandbytes' 8-bit ones have a byte for each, the paged ones can go to the host;
 # Muon has one for matrices. Lion's rate: arXiv 2302.06675, 3 to 10 times below AdamW's.
 OPTIMIZERS = {
     "adamw": Optimizer("AdamW", "adamw", 8, offloads=True),
-    "adamw_8bit": Optimizer(
-        "AdamW", "bitsandbytes", 2, "bitsandbytes.optim", "AdamW8bit", BITSANDBYTES
-    ),
+    "adamw_8bit": Optimizer("AdamW", "bitsandbytes", 2, *BITSANDBYTES, "AdamW8bit"),
     "paged_adamw": Optimizer(
-        *("AdamW", "bitsandbytes", 0, "bitsandbytes.optim", "PagedAdamW32bit", BITSANDBYTES),
-        unpaged="adamw",
+        "AdamW", "bitsandbytes", 0, *BITSANDBYTES, "PagedAdamW32bit", unpaged="adamw"
     ),
     "paged_adamw_8bit": Optimizer(
-        *("AdamW", "bitsandbytes", 0, "bitsandbytes.optim", "PagedAdamW8bit", BITSANDBYTES),
-        unpaged="adamw_8bit",
+        "AdamW", "bitsandbytes", 0, *BITSANDBYTES, "PagedAdamW8bit", unpaged="adamw_8bit"
     ),
-    "lion": Optimizer(
-        *("Lion", "lion", 4, "bitsandbytes.optim", "Lion32bit", BITSANDBYTES),
-        *((0.9, 0.99), LION, 5),
-    ),
-    "lion_8bit": Optimizer(
-        *("Lion", "lion", 1, "bitsandbytes.optim", "Lion8bit", BITSANDBYTES),
-        *((0.9, 0.99), LION, 5),
-    ),
+    "lion": Optimizer("Lion", "lion", 4, *BITSANDBYTES, "Lion32bit", (0.9, 0.99), LION, 5),
+    "lion_8bit": Optimizer("Lion", "lion", 1, *BITSANDBYTES, "Lion8bit", (0.9, 0.99), LION, 5),
     "adafactor": Optimizer(
-        *("Adafactor", "adafactor", 0, "transformers", "Adafactor"),
+        *("Adafactor", "adafactor", 0, "transformers", (), "Adafactor"),
         lacks={
             "eps": "Adafactor has constants of its own",
             "betas": "Adafactor keeps no mean gradient, and its decay follows the step",
@@ -69,7 +59,7 @@ OPTIMIZERS = {
         whole_matrices="Adafactor needs rows and columns",
     ),
     "muon": Optimizer(
-        *("Muon", "muon", 4, "ftc.runtime", "optimizers"),
+        *("Muon", "muon", 4, "ftc.runtime", (), "optimizers"),
         unclipped="Muon gives each update the same size, whatever the gradient's",
         elementwise=False,
         own_rates=True,

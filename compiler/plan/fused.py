@@ -22,16 +22,11 @@ def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:
         names.append("linear_cross_entropy")
         reasons.append(f"what the head of a {kind} allows")
     # ZeRO 3 gathers the weights of a layer when that layer is called, which a fused one never is.
-    if (
-        isinstance(method, Lora)
-        and method.kind == "lora"
-        and not method.use_dora
-        and method.bias == "none"
-        and spec.parallel.zero_stage != 3
-    ):
+    lora = method if isinstance(method, Lora) and method.kind == "lora" else None
+    if lora and not lora.use_dora and lora.bias == "none" and spec.parallel.zero_stage != 3:
         names.append("lora")
         reasons.append("adapters on whole weights")
-        if "lora_mlp" in allowed and not method.dropout and _adapts_mlps(method):
+        if "lora_mlp" in allowed and not lora.dropout and _adapts_mlps(lora):
             names.append("lora_mlp")
             reasons.append(f"all of a {kind}'s MLP adapted")
         if spec.hardware.device == "cpu":

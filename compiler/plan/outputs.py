@@ -44,10 +44,6 @@ class ChatPlan(NamedTuple):
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
-def samples_plan(spec: Spec, take: Taker) -> SamplesPlan | None:
-    return take.fill(SamplesPlan, "samples") if spec.samples else None
-
-
 def tracking_plan(spec: Spec, take: Taker) -> TrackingPlan | None:
     if spec.tracking is None:
         return None

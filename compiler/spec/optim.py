@@ -42,9 +42,7 @@ class Optim(Table, affects="numerics"):
         0.0, help="Decoupled weight decay, of all that is trained: norms and biases, too.", ge=0
     )
     max_grad_norm: float | None = key(
-        None,
-        help="Gradients are clipped to this norm. 0: never. Unset: 1, with muon 0.",
-        ge=0,
+        None, help="Gradients are clipped to this norm. 0: never. Unset: 1, with muon 0.", ge=0
     )
     lr_scheduler: Literal["cosine", "linear", "constant", "inverse_sqrt", "warmup_stable_decay"] = (
         schedule(

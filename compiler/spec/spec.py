@@ -1,10 +1,10 @@
 """The spec language: every table and key, with its type, default, unit, help text, resume class and
 what a change of it is about.
 
-The tables stand in spec_model, spec_data, spec_train and spec_use; nothing else holds names, types or
-defaults. The checks, the JSON Schema, the reference page and the error texts are all made from these
-models. A spec is strict (no word is taken for a number), frozen, and closed (`extra="forbid"` at
-every level): a key that is not here does not exist.
+Each table stands in the file of its name; nothing else holds names, types or defaults. The checks, the
+JSON Schema, the reference page and the error texts are all made from these models. A spec is strict (no
+word is taken for a number), frozen, and closed (`extra="forbid"` at every level): a key that is not here
+does not exist.
 
 A default of None means that the value is decided in `resolve` from other keys; the help says how.
 """
