@@ -10,15 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from ftc.compiler.catalog.architectures import (
-    ADAPTED_EXPERTS,
-    ALONE,
-    INSTEAD,
-    UNADAPTED,
-    UNLEARNT,
-    WITHOUT_FLASH,
-    WITHOUT_SEGMENTS,
-)
+from ftc.compiler.catalog.architectures import MODEL_TYPES, traits
 from ftc.runtime import data
 from ftc.runtime.data import tokens
 from ftc.runtime.errors import RunError
@@ -36,6 +28,10 @@ LENGTHS = (40, 1, 37, 30)
 SEGMENTS = attention.SEGMENT_SDPA
 
 
+ALONE = [kind for kind, row in MODEL_TYPES.items() if row.alone]
+INSTEAD = [kind for kind, row in MODEL_TYPES.items() if row.attention != SEGMENTS]
+UNADAPTED = {kind for kind, row in MODEL_TYPES.items() if row.unadapted}
+UNLEARNT = {kind for kind, row in MODEL_TYPES.items() if row.unlearnt}
 IMAGES = {"gemma3n", "llama4"}  # with a text model of the same layers
 
 
@@ -139,7 +135,7 @@ def assert_same(found, expected):
 )
 def test_loss_and_gradients_are_those_of_plain_transformers(kind):
     """With the attention that ftc takes on a CPU for it."""
-    alone, model = make(kind), make(kind, INSTEAD.get(kind, SEGMENTS))
+    alone, model = make(kind), make(kind, traits(kind).attention)
     if kind in STEEP:
         alone, model = alone.double(), model.double()
     assert_same(packed(model, samples()), plain(alone, samples()))
@@ -176,14 +172,14 @@ def works(kind, name):
     "kind",
     [
         pytest.param(kind, marks=[] if kind in OFTEN else [pytest.mark.slow])
-        for kind in WITHOUT_SEGMENTS
-        if kind != "llama4"  # llama4_text, with images
+        for kind in INSTEAD
+        if kind not in ALONE and kind != "llama4"  # llama4_text, with images
     ],
 )
 def test_an_architecture_without_segments_needs_the_other_attention(kind):
     assert not works(kind, SEGMENTS)
-    assert works(kind, WITHOUT_SEGMENTS[kind])
-    assert WITHOUT_SEGMENTS[kind] == "sdpa" or not works(kind, "sdpa")
+    assert works(kind, traits(kind).attention)
+    assert traits(kind).attention == "sdpa" or not works(kind, "sdpa")
 
 
 def test_positions_that_depend_on_the_longest_sample_of_a_row():
@@ -221,7 +217,7 @@ LARGE = {
     ],
 )
 def test_an_architecture_that_mixes_samples_is_found_out(kind):
-    model = make(kind, ALONE[kind])
+    model = make(kind, traits(kind).attention)
     packed_loss, alone = packed(model, samples()), plain(model, samples())
     assert any(
         not torch.allclose(gradient, alone[1][name], rtol=1e-3, atol=1e-5)
@@ -241,7 +237,7 @@ def test_the_compiler_knows_who_has_no_flash_attention():
             flash = model._supports_flash_attn and not getattr(
                 model, "_compatible_flash_implementations", None
             )
-            assert flash or kind in WITHOUT_FLASH, kind
+            assert flash or not traits(kind).can_flash, kind
 
 
 def test_the_compiler_knows_whose_experts_are_adapted():
@@ -249,16 +245,17 @@ def test_the_compiler_knows_whose_experts_are_adapted():
 
     known = peft._MODEL_TO_CONVERSION_PATTERN.items()
     adapted = {kind for kind, pattern in known if pattern in peft._MOE_TARGET_MODULE_MAPPING}
-    assert {kind for kind in adapted if kind in [*OFTEN, *SELDOM, *ALONE]} == ADAPTED_EXPERTS
+    experts = {kind for kind, row in MODEL_TYPES.items() if row.experts}
+    assert {kind for kind in adapted if kind in [*OFTEN, *SELDOM, *ALONE]} == experts
 
 
-@pytest.mark.parametrize("kind", sorted({*UNADAPTED} - IMAGES))
+@pytest.mark.parametrize("kind", sorted(UNADAPTED - IMAGES))
 def test_the_compiler_knows_what_cannot_be_adapted(kind):
     """Each of them fails, or has adapters without a gradient."""
-    everything = never_learnt(kind, [*UNADAPTED[kind]])
+    everything = never_learnt(kind, [*traits(kind).unadapted])
     assert not everything
-    for layer in UNADAPTED[kind]:
-        others = [name for name in UNADAPTED[kind] if name != layer]
+    for layer in traits(kind).unadapted:
+        others = [name for name in traits(kind).unadapted if name != layer]
         try:
             found = never_learnt(kind, others)
         except (ValueError, AttributeError, RuntimeError):
@@ -277,15 +274,18 @@ def never_learnt(kind, left_out):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [k for k in [*OFTEN, *SELDOM, *ALONE] if k not in LARGE])
 def test_every_adapter_learns(kind):
-    assert not never_learnt(kind, [*UNADAPTED.get(kind, ())])
+    assert not never_learnt(kind, [*traits(kind).unadapted])
 
 
-@pytest.mark.parametrize("kind", sorted({*UNLEARNT} - {"gemma3"}))  # it has images
+@pytest.mark.parametrize("kind", sorted(UNLEARNT - {"gemma3"}))  # it has images
 def test_the_compiler_knows_what_is_never_learnt(kind):
     """By it the weights are named that get no gradient, and no others."""
-    model = make(kind, INSTEAD.get(kind, "eager"))
+    able = traits(kind).attention
+    model = make(kind, able if able != SEGMENTS else "eager")
     learnt = plain(model, samples()[:1])[1]
-    named = [n for n, _ in model.named_parameters() if any(matches(n, p) for p in UNLEARNT[kind])]
+    named = [
+        n for n, _ in model.named_parameters() if any(matches(n, p) for p in traits(kind).unlearnt)
+    ]
     assert named and not learnt.keys() & {*named}
     assert {*named} | {*learnt} == {n for n, _ in model.named_parameters()}
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ftc.compiler.catalog.architectures import ADAPTED_EXPERTS, EXPERT_LAYERS, UNADAPTED
+from ftc.compiler.catalog.architectures import MODEL_TYPES, traits
 from ftc.runtime.errors import RunError
 from ftc.runtime.model import adapters
 from ftc.runtime.train import guards
@@ -17,6 +17,7 @@ from .architectures import make
 IDS = torch.arange(3, 23)[None]
 # With dense MLPs, shared experts, a router that is a linear layer; each of the others is like one of them.
 OFTEN = ("deepseek_v3", "glm4_moe", "afmoe", "mixtral", "qwen3_moe", "llama")
+ADAPTED_EXPERTS = {kind for kind, row in MODEL_TYPES.items() if row.experts}
 SELDOM = sorted({*ADAPTED_EXPERTS, "qwen2_moe", "granitemoe", "phimoe", "gpt2"} - {*OFTEN})
 
 
@@ -51,7 +52,7 @@ def adapted_by_peft(model):
 def test_all_linear_is_all_of_them_and_plain_peft_loads_it(kind, tmp_path):
     model = make(kind)
     linear, stacked = layers_of(model)
-    left_out = UNADAPTED.get(kind, ())
+    left_out = traits(kind).unadapted
     expected = {name for name in linear if name.rpartition(".")[2] not in left_out}
     if kind in ADAPTED_EXPERTS:
         expected |= {name.rpartition(".")[0] for name in stacked}
@@ -228,4 +229,4 @@ def test_the_names_are_pefts():
 
     for kind in ADAPTED_EXPERTS:
         family = conversion._MODEL_TO_CONVERSION_PATTERN[kind]
-        assert {*EXPERT_LAYERS[kind]} == {*conversion._MOE_TARGET_MODULE_MAPPING[family]}
+        assert {*traits(kind).experts} == {*conversion._MOE_TARGET_MODULE_MAPPING[family]}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from ftc.compiler.catalog.architectures import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
+from ftc.compiler.catalog.architectures import MODEL_TYPES
 from ftc.runtime.model import attention, fused
 from ftc.runtime.model.fused import rotary
 from peft import LoraConfig, get_peft_model
@@ -17,6 +17,11 @@ from .test_architectures import OFTEN
 
 IDS = torch.arange(40)[None] * 7 % 64
 PREDICT_AT = torch.arange(3, 39)
+
+
+def allowing(swap):
+    """The model types that allow it."""
+    return sorted(kind for kind, row in MODEL_TYPES.items() if swap in row.swaps)
 
 
 def step(model, targets=None, **told):
@@ -55,7 +60,7 @@ def adapted(model, **settings):
     return model.train()
 
 
-@pytest.mark.parametrize("kind", sorted(PLAIN_HEADS))
+@pytest.mark.parametrize("kind", allowing("linear_cross_entropy"))
 def test_the_fused_head_gives_the_plain_loss(kind, monkeypatch):
     """Trained whole, and frozen under adapters; a part at a time."""
     monkeypatch.setattr(fused, "LOGITS_AT_ONCE", 64 * 5)
@@ -83,7 +88,7 @@ def test_fused_adapters_are_peft_s(kind, dropout, linear):
     torch.testing.assert_close(bare, make(kind)(input_ids=IDS).logits)
 
 
-@pytest.mark.parametrize("kind", sorted(GATED_MLPS))
+@pytest.mark.parametrize("kind", allowing("lora_mlp"))
 @pytest.mark.parametrize("linear", [functional.linear, fused.onednn])
 def test_fused_mlps_are_peft_s(kind, linear):
     model = adapted(make(kind))
@@ -100,7 +105,7 @@ def test_fused_mlps_are_peft_s(kind, linear):
     torch.testing.assert_close(bare, make(kind)(input_ids=IDS).logits)
 
 
-@pytest.mark.parametrize("kind", sorted(GATED_MLPS))
+@pytest.mark.parametrize("kind", allowing("lora_mlp"))
 def test_mlps_with_another_activation_are_left(kind):
     model = adapted(make(kind, hidden_act="gelu"))
     plain = step(model)
@@ -110,7 +115,7 @@ def test_mlps_with_another_activation_are_left(kind):
     same(plain, step(model), 1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(NORMS))
+@pytest.mark.parametrize("kind", allowing("rms_norm"))
 def test_frozen_norms_are_the_model_s(kind):
     """Frozen ones are swapped, one that is trained is left."""
     model = adapted(make(kind))
@@ -122,7 +127,7 @@ def test_frozen_norms_are_the_model_s(kind):
     same(plain, step(model), 1e-5)
 
 
-@pytest.mark.parametrize("kind", sorted(ATTENTIONS))
+@pytest.mark.parametrize("kind", allowing("attention"))
 @pytest.mark.parametrize("lengths", [[40], [1, 19, 20]])
 def test_fused_attention_is_the_segments(kind, lengths, monkeypatch):
     """In the rows of packed samples; with a cache, as in generation, the layer is what it was."""
@@ -195,13 +200,14 @@ def test_no_token_no_loss():
 
 
 def test_every_plain_head_is_compared():
-    assert set(OFTEN) >= PLAIN_HEADS
+    assert {*OFTEN} >= {*allowing("linear_cross_entropy")}
 
 
 def test_the_page_about_it_is_true():
     page = (ROOT / "docs/fused.md").read_text("utf-8")
     assert all(
-        ", ".join(sorted(kinds)) in page for kinds in (PLAIN_HEADS, GATED_MLPS, NORMS, ATTENTIONS)
+        ", ".join(allowing(name)) in page
+        for name in ("linear_cross_entropy", "lora_mlp", "rms_norm", "attention")
     )
     shown = page.split("```python\n")[1].split("```")[0]
     assert shown in (ROOT / "tests/golden/quickstart/run/train.py").read_text("utf-8")

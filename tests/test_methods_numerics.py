@@ -10,7 +10,7 @@ import re
 
 import pytest
 import torch
-from ftc.compiler.catalog.architectures import INSTEAD
+from ftc.compiler.catalog.architectures import traits
 from ftc.runtime.train import launch
 
 from .architectures import make
@@ -153,7 +153,7 @@ def test_loss_and_gradients_are_those_of_transformers_alone(
     keys = {"model.base": '"base"', "train.max_steps": None, "train.num_epochs": "1"}
     run = compiled(**METHODS[method], **keys)
     held = begin(run, monkeypatch)
-    assert held.model.config._attn_implementation == INSTEAD.get(kind, "segment_sdpa")
+    assert held.model.config._attn_implementation == traits(kind).attention
     rows = [json.loads(line) for line in (run.folder / "data/rows.jsonl").read_text().splitlines()]
     layers, weights = adapted(held.model) if method != "full" else ({}, {})
     loss, gradients = ours(held)

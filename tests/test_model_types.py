@@ -1,7 +1,8 @@
 """What the compiler knows of transformers' classes is what the installed version has."""
 
 import pytest
-from ftc.compiler.catalog import architectures, hub_ids
+from ftc.compiler.catalog import hub_ids
+from ftc.compiler.catalog.architectures import MODEL_TYPES, traits
 from ftc.compiler.catalog.model_types import CAUSAL, OTHERS, WITH_MEDIA
 from ftc.compiler.catalog.presets import model_presets
 
@@ -94,15 +95,15 @@ def test_the_types_of_hub_ids_exist():
 
 
 def test_what_is_said_of_a_type_is_about_one_that_exists():
-    said = {*architectures.OF_MEDIA, *architectures.ENCODERS, *architectures.SEQ2SEQ}
+    said = {kind for kind, row in MODEL_TYPES.items() if row.of_media or row.encoder or row.seq2seq}
     assert said <= {*CAUSAL, *OTHERS, *WITH_MEDIA}
 
 
 def test_whose_head_is_the_embedding():
     from transformers import CONFIG_MAPPING
 
-    said = {*architectures.OF_MEDIA, *architectures.ENCODERS, *architectures.SEQ2SEQ}
+    said = {kind for kind, row in MODEL_TYPES.items() if row.of_media or row.encoder or row.seq2seq}
     for kind in CAUSAL.keys() - said:
         config = CONFIG_MAPPING[kind]().get_text_config()
         tied = bool(getattr(config, "tie_word_embeddings", None))
-        assert tied == (kind in architectures.TIED), kind
+        assert tied == (traits(kind).tied), kind

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from ftc.compiler.catalog.architectures import OF_MEDIA, TOWERS, UNADAPTED
+from ftc.compiler.catalog.architectures import traits
 from ftc.compiler.catalog.model_types import CAUSAL, WHOLE
 from ftc.runtime import data
 from ftc.runtime.model import towers
@@ -80,7 +80,7 @@ def make(kind, **settings):
 
 
 def left_out(kind):
-    return [*TOWERS[kind], *(["layers.1"] if kind == "mllama" else [])]
+    return [*traits(kind).towers, *(["layers.1"] if kind == "mllama" else [])]
 
 
 def inside(names, kind):
@@ -116,7 +116,7 @@ def test_adapters_are_put_where_text_comes_by_and_fit_the_class_that_servers_loa
     config = LoraConfig(
         r=2,
         target_modules=targets,
-        exclude_modules=["k_proj", *UNADAPTED.get(kind, ())],
+        exclude_modules=["k_proj", *traits(kind).unadapted],
         task_type="CAUSAL_LM",
         init_lora_weights=False,
     )
@@ -149,7 +149,7 @@ def test_every_type_with_towers_is_known():
     for kind in CAUSAL:
         parts = " ".join(CONFIG_MAPPING[kind].sub_configs)
         has = any(word in parts for word in ("vision", "audio", "vq"))
-        assert not has or kind in TOWERS or kind in OF_MEDIA, kind
+        assert not has or traits(kind).towers or traits(kind).of_media, kind
 
 
 def test_files_of_the_processor_are_copied(tmp_path):

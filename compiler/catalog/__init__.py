@@ -1,1 +1,1 @@
-"""What ftc knows of the world, a row a thing: presets, architectures, accelerators."""
+"""What ftc knows of the world, a row a thing: presets, architectures, accelerators, optimizers, engines."""

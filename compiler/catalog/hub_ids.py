@@ -47,6 +47,7 @@ FAMILIES = (
     ("openai", r"whisper-", "whisper"),
     ("openai", r"clip-", "clip"),
 )
+INTERNLM, GLM = "internlm/internlm3-8b-instruct", "zai-org/glm-4-9b-chat-hf"
 # Those that come with code of their own, for a type that transformers does not know: (owners, pattern of the name,
 # model_type, whether it answers to pictures or sounds, what else to take). A "-hf" is transformers' own form of one.
 OWN_CODE = (
@@ -57,26 +58,14 @@ OWN_CODE = (
     ("AIDC-AI", r"ovis(1|2-)", "ovis", True, ""),
     ("allenai", r"molmo-", "molmo", True, ""),
     ("moonshotai", r"kimi-vl-", "kimi_vl", True, ""),
-    (
-        "internlm",
-        r"internlm-xcomposer",
-        "internlmxcomposer2",
-        True,
-        "internlm/internlm3-8b-instruct",
-    ),
-    ("internlm", r"intern-s1", "interns1", True, "internlm/internlm3-8b-instruct"),
+    ("internlm", r"internlm-xcomposer", "internlmxcomposer2", True, INTERNLM),
+    ("internlm", r"intern-s1", "interns1", True, INTERNLM),
     ("Qwen", r"qwen-vl", "qwen", True, "Qwen/Qwen2.5-7B-Instruct"),
-    ("THUDM|zai-org", r"cogvlm|glm-4v-9b", "chatglm", True, "zai-org/glm-4-9b-chat-hf"),
-    ("internlm", r"internlm2|polar-", "internlm2", False, "internlm/internlm3-8b-instruct"),
-    ("internlm", r"internlm-", "internlm", False, "internlm/internlm3-8b-instruct"),
+    ("THUDM|zai-org", r"cogvlm|glm-4v-9b", "chatglm", True, GLM),
+    ("internlm", r"internlm2|polar-", "internlm2", False, INTERNLM),
+    ("internlm", r"internlm-", "internlm", False, INTERNLM),
     ("baichuan-inc", r"baichuan", "baichuan", False, ""),
-    (
-        "THUDM|zai-org",
-        r"chatglm|glm-4-9b(?!-0414|.*-hf$)",
-        "chatglm",
-        False,
-        "zai-org/glm-4-9b-chat-hf",
-    ),
+    ("THUDM|zai-org", r"chatglm|glm-4-9b(?!-0414|.*-hf$)", "chatglm", False, GLM),
     ("openbmb", r"minicpm(4-|-[12]b)", "minicpm", False, ""),
     ("Qwen", r"qwen-(1_8b|\d+b)", "qwen", False, "Qwen/Qwen2.5-7B-Instruct"),
     ("deepseek-ai", r"deepseek-moe-16b", "deepseek", False, "deepseek-ai/DeepSeek-V2-Lite-Chat"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..catalog.engines import ENGINES
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 from . import quote, templates
@@ -17,14 +18,15 @@ def is_served(plan: Plan) -> bool:
 def files(plan: Plan, facts: Facts, run: dict[str, str]) -> dict[str, str]:
     if not is_served(plan):
         return {}
-    key = plan.deploy.api_key_env
+    key, chosen = plan.deploy.api_key_env, plan.deploy.backend
+    engine, dtype = ENGINES[plan.deploy.engine.value], plan.model.dtype.value
+    flags = {backend.name: backend.flags for backend in engine.backends}
     parts = {
         "python_check": python_check(plan),
         "cpu": on_cpu(plan),
         "tp": plan.deploy.tp or plan.hardware.devices_per_node,
-        # lmdeploy has no float32.
-        "serve_dtype": "float16" if plan.model.dtype.value == "float32" else plan.model.dtype.value,
-        "turbomind": plan.deploy.backend is not None and plan.deploy.backend.value == "turbomind",
+        "serve_dtype": "float16" if dtype == "float32" and not engine.float32 else dtype,
+        "backend_flags": flags[chosen.value] if chosen else (),
         "api_key_env": f'"{quote.name(key)}"' if key else "",
     }
     template = f"deploy_{plan.deploy.engine.value}.sh"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 
@@ -47,7 +48,7 @@ def _zero(plan: Plan) -> dict[str, Any]:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if plan.parallel.offload_params.value:
         zero["offload_param"] = {"device": "cpu", "pin_memory": True}
-    if stage == 3 and plan.optim.optimizer.value == "muon":
+    if stage == 3 and not OPTIMIZERS[plan.optim.optimizer.value].elementwise:
         zero["reduce_scatter"] = False  # whole matrices are orthogonalized
     if stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..plan.plan import Plan
 from .base_model import auto_class, is_fetched
-from .optimizers import OPTIMIZERS
 from .train_model import fuses_head, loads_shares, packs, shares_rows
 
 
@@ -18,19 +18,19 @@ def of_runtime(rooms: dict[str, list[str]]) -> dict[str, list[str]]:
 
 def of_train(plan: Plan) -> dict[str, list[str]]:
     """Module -> names, of what train.py imports beside torch and deepspeed themselves."""
-    kind, optimizer = OPTIMIZERS[plan.optim.optimizer.value]
-    transformers = [*(["Adafactor"] if kind == "adafactor" else []), auto_class(plan)]
-    transformers += ["BitsAndBytesConfig"] if plan.method.quantization else []
-    liger = plan.model.liger
-    return {
-        "bitsandbytes.optim": [optimizer] if optimizer else [],
+    liger, optimizer = plan.model.liger, OPTIMIZERS[plan.optim.optimizer.value]
+    quantizes = plan.method.quantization is not None
+    names = {
         **of_runtime(_rooms(plan)),
         "liger_kernel.transformers": [f"apply_liger_kernel_to_{liger.value}"] if liger else [],
         "peft": ["LoraConfig"] if plan.method.lora else [],
         "torch.nn.functional": [] if fuses_head(plan) else ["cross_entropy"],
-        "transformers": transformers,
+        "transformers": [auto_class(plan), *(["BitsAndBytesConfig"] if quantizes else [])],
         "transformers.integrations": ["HfDeepSpeedConfig"] if loads_shares(plan) else [],
     }
+    if optimizer.module:
+        names[optimizer.module] = sorted([*names.get(optimizer.module, ()), optimizer.name])
+    return {module: names[module] for module in sorted(names)}
 
 
 def _rooms(plan: Plan) -> dict[str, list[str]]:
@@ -48,7 +48,6 @@ def _rooms(plan: Plan) -> dict[str, list[str]]:
         "towers": model.towers,
     }
     train += ["evaluate"] if plan.train.eval_every or shares_rows(plan) else []
-    train += ["optimizers"] if plan.optim.optimizer.value == "muon" else []
     train += ["samples"] if plan.samples else []
     train += ["sequence_parallel"] if plan.parallel.sequence_parallel_size else []
     train += ["trackers"] if plan.tracking else []

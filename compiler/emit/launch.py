@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 from . import quote, templates
@@ -16,7 +17,7 @@ def files(plan: Plan, facts: Facts, run: dict[str, str]) -> dict[str, str]:
         "cpu": cpu,
         "deterministic": plan.deterministic.value and not cpu,
         "repeats": plan.deterministic.value or cpu,
-        "eager": plan.optim.optimizer.value == "muon",
+        "eager": OPTIMIZERS[plan.optim.optimizer.value].compiles,
         "multi_node": nodes > 1,
         "last_node": nodes - 1,
     }

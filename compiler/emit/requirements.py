@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
+from ..catalog.engines import ENGINES
+from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import resource
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 
-BITSANDBYTES = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit", "lion", "lion_8bit")  # optimizers
 SENTENCEPIECE = ["sentencepiece", "protobuf"]  # what transformers reads a tokenizer.model with
 
 # The packages of a tracker, where they are not one with its name. MLflow's own brings a server along.
@@ -32,8 +33,9 @@ def training_requirements(plan: Plan, facts: Facts) -> str:
     packages = ["torch", "transformers", "accelerate", "datasets", "deepspeed", "safetensors"]
     packages += ["filelock", "numpy", "tqdm", "xxhash"]
     packages += ["peft"] if plan.method.lora else []
-    bits = plan.optim.optimizer.value in BITSANDBYTES
-    packages += ["bitsandbytes"] if plan.method.quantization or bits else []
+    of_optimizer = OPTIMIZERS[plan.optim.optimizer.value].packages
+    more = ["bitsandbytes"] if plan.method.quantization else []
+    packages += dict.fromkeys([*of_optimizer, *more])
     packages += ["gguf"] if plan.model.package else []
     local = facts.local_model
     packages += SENTENCEPIECE if local and local.tokenizer == "tokenizer.model" else []
@@ -50,10 +52,7 @@ def training_requirements(plan: Plan, facts: Facts) -> str:
 
 def serving_requirements(plan: Plan) -> str:
     """What deploy.sh starts."""
-    if plan.deploy.engine.value == "lmdeploy":
-        head = "# For the server alone: lmdeploy can't share an environment with training."
-        return "\n".join([head, *pins("requirements-lmdeploy.txt").values()]) + "\n"
-    packages = ["torch", "transformers", "tokenizers", "safetensors"]
-    packages += ["llguidance", "pydantic", "starlette", "uvicorn"]
-    head = "# The server runs in the environment of training, with these beside ftc itself."
-    return "\n".join([head, *(pins()[package] for package in packages)]) + "\n"
+    engine = ENGINES[plan.deploy.engine.value]
+    known = pins(engine.pins)
+    lines = (known[package] for package in engine.packages or known)
+    return "\n".join([f"# {engine.note}", *lines]) + "\n"

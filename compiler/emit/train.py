@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..facts.gather import Facts
 from ..plan.plan import Plan
 from ..plan.summary import plural
 from . import imports, quote, templates
 from .base_model import from_modelscope
 from .layout import tidy
-from .optimizers import OPTIMIZERS
 from .templates import Fill
 from .train_model import SEGMENTS, fuses_head, method_constants, model_parts, shares_rows
 
@@ -118,13 +118,14 @@ def _batch_words(plan: Plan) -> str:
 
 
 def _optimizer(plan: Plan, fill: Fill, parts: dict[str, Any]) -> dict[str, Any]:
-    kind, parts["optimizer_class"] = OPTIMIZERS[plan.optim.optimizer.value]
+    optimizer = OPTIMIZERS[plan.optim.optimizer.value]
+    parts["optimizer_class"] = optimizer.name
     plus = plan.method.lora is not None and plan.method.lora.loraplus_lr_ratio is not None
     parts["trained"] = fill("trained_loraplus" if plus else "trained")
     return {
-        "optimizer": fill(f"optimizer_{kind}"),
+        "optimizer": fill(f"optimizer_{optimizer.passage}"),
         # LoRA+ and Muon have groups with learning rates of their own.
-        "group_rate": 'rate * group["lr_scale"]' if plus or kind == "muon" else "rate",
+        "group_rate": 'rate * group["lr_scale"]' if plus or optimizer.own_rates else "rate",
     }
 
 

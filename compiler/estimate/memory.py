@@ -13,6 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 from ..catalog.accelerators import find_accelerator
+from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
@@ -23,9 +24,6 @@ from ..plan.values import leaves
 
 GIB = 2**30
 MOST = 10**15  # beyond that, numbers are nonsense, which is not to overflow
-# Bytes of an optimizer's state a parameter, where that stays on the GPU: Adam has two moments, Lion one;
-# bitsandbytes' 8-bit ones have a byte for each, the paged ones can go to the host; Muon has one for matrices.
-STATE = {"adamw": 8, "adamw_8bit": 2, "lion": 4, "lion_8bit": 1, "muon": 4}
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
 
 
@@ -54,7 +52,7 @@ class Load(NamedTuple):
         weights = self.quantized * self.bits / 8 + whole * self.width
         kept = 0 if self.offload_optimizer else self.trained
         copies = kept * (4 if self.width < 4 else 0)  # weights in float32 need none
-        state = kept * STATE.get(self.optimizer, 0)
+        state = kept * OPTIMIZERS[self.optimizer].state
         return {
             "weights": 0 if self.offload_params else weights / self._among(3),
             "gradients": kept * self.gradient / self._among(2),
@@ -135,11 +133,11 @@ def _ways_out(plan: Plan, known: Architecture, load: Load, memory: int) -> Itera
     lora = plan.method.lora
     stage_3 = not (
         plan.parallel.sequence_parallel_size
-        or load.optimizer == "adafactor"
+        or OPTIMIZERS[load.optimizer].whole_matrices
         or (lora is not None and lora.use_dora is not None)
         or (load.quantized and load.bits == 8)
     )
-    offloads = load.optimizer == "adamw"
+    offloads = OPTIMIZERS[load.optimizer].offloads
     adapters = load._replace(frozen=load.frozen + load.trained, trained=0)
     quantized = adapters._replace(quantized=_quantizable(known), bits=4)
     eight = load._replace(optimizer="adamw_8bit")

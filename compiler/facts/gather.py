@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..catalog.architectures import ModelType, traits
 from ..catalog.presets import Architecture, ModelPreset
 from ..diagnostics.diagnostic import Diagnostic
 from ..document.load import Document
@@ -40,6 +41,16 @@ class Facts(NamedTuple):
     files: dict[tuple[str, int], DataFile]
     formats: dict[tuple[str, int], RowFormat]
     problems: tuple[Diagnostic, ...]
+
+    @property
+    def model_type(self) -> str:
+        """transformers' name for the architecture of the base; "" where it is not known."""
+        return self.architecture.model_type if self.architecture else ""
+
+    @property
+    def traits(self) -> ModelType:
+        """What the catalog says of that type."""
+        return traits(self.model_type)
 
     def format(self, group: str, index: int, source: Source) -> str:
         """The name of a source's format, as far as it is known."""

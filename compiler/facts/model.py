@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..catalog.architectures import EXPERT_LAYERS
+from ..catalog.architectures import traits
 from ..catalog.hub_ids import model_type_of
 from ..catalog.presets import Architecture, ModelPreset, find_model, modules_of
 from ..diagnostics.diagnostic import Diagnostic
@@ -132,7 +132,7 @@ def _local_model(folder: Path, document: Document) -> tuple[LocalModel, Architec
     kind = str(data.get("model_type"))
     # Code of the model's own may name them as it likes.
     modules = () if "auto_map" in data else modules_of(kind)
-    inside = parts_of_names(folder) if kind in EXPERT_LAYERS and not modules else frozenset[str]()
+    inside = parts_of_names(folder) if traits(kind).experts and not modules else frozenset[str]()
     local = LocalModel(
         *(folder, digest, parts, rows, beyond, tokenizer, classes, own), packed=how, parts=inside
     )

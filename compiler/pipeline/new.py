@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog.accelerators import find_accelerator
-from ..catalog.architectures import WITHOUT_FLASH
 from ..catalog.hubs import repository
 from ..check.suggestions import fits
 from ..diagnostics.diagnostic import CompileError, Diagnostic
@@ -128,9 +127,8 @@ def _chosen(choices: Choices, compiled: Compiled, settings: Sequence[str]) -> Ch
     plan, facts = compiled.plan, compiled.facts
     hub_id = plan.model.hub_id.value if plan.model.hub_id else None
     repo = plan.model.base.value if plan.model.modelscope else hub_id
-    kind = facts.architecture.model_type if facts.architecture else ""
     gpu = find_accelerator(choices.accelerator)
-    flash = gpu is not None and gpu.bfloat16 and kind not in WITHOUT_FLASH
+    flash = gpu is not None and gpu.bfloat16 and facts.traits.can_flash
     choices = replace(
         choices,
         data_format=plan.data.train[0].format.value  # the name says more to who reads the spec

@@ -37,20 +37,20 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> DataPl
             file = derived(names[group, index, "source"], f"a copy of {source.source}")
         elif is_file(source.source) and not files:
             file = derived(str(PurePath(spec_folder, source.source)), "from the run directory")
-        at = f"data.{group}[{index}]."
-        named = take("source", source, at)
+        table = f"data.{group}[{index}]"
+        named = take(f"{table}.source")
         other = modelscope_id(source.source)
-        return SourcePlan(
+        return take.fill(
+            SourcePlan,
+            table,
             file=file,
             files=files,
             hub=None if file or files or other else named,
             modelscope=Value(other, named.origin) if other else None,
-            format=row_format(group, index) or take("format", source, at),
-            revision=take.given("revision", source, at),
-            subset=take.given("subset", source, at),
-            split=take.given("split", source, at),
-            max_samples=take.given("max_samples", source, at),
-            weight=weight(source, at),
+            format=row_format(group, index) or take(f"{table}.format"),
+            weight=take(f"{table}.weight")
+            if isinstance(source, TrainSource) and source.weight != 1
+            else None,
         )
 
     def several(group: str, index: int, source: Source) -> Value[list[str]] | None:
@@ -69,10 +69,6 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> DataPl
         ]
         return derived(paths, f"the files that fit {source.source}")
 
-    def weight(source: Source, at: str) -> Value[float] | None:
-        weighs = isinstance(source, TrainSource) and source.weight != 1
-        return take("weight", source, at) if weighs else None
-
     def row_format(group: str, index: int) -> Value[str] | None:
         """Where it is not the spec's own word: what `auto` found, or a copied file."""
         found = facts.formats[group, index]
@@ -81,16 +77,13 @@ def data_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> DataPl
             return derived(copy, f"a copy of {found.name}")
         return derived(found.name, found.told_by) if found.told_by else None
 
-    return DataPlan(
+    return take.fill(
+        DataPlan,
+        "data",
         train=tuple(plan("train", i, s) for i, s in enumerate(spec.data.train)),
         validation=tuple(plan("validation", i, s) for i, s in enumerate(spec.data.validation)),
-        validation_fraction=take.given("data.validation_fraction"),
-        packing=take("data.packing"),
-        group_by_length=take.given("data.group_by_length"),
-        on_overlong=take("data.on_overlong"),
         max_dropped_fraction=take.set("data.max_dropped_fraction"),
         max_truncated_fraction=take.set("data.max_truncated_fraction"),
-        loss_on=take("data.loss_on"),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..catalog.architectures import TURBOMIND
+from ..catalog.engines import ENGINES, engine_for
 from ..facts.gather import Facts
 from ..spec.spec import Spec
 from .model import ModelPlan
@@ -15,37 +15,29 @@ from .values import Value
 def deploy_plan(spec: Spec, facts: Facts, take: Taker, model: ModelPlan) -> DeployPlan:
     engine: Value[str] = take("deploy.engine")
     if engine.value == "auto":
-        cpu = spec.hardware.device == "cpu"
-        engine = derived("transformers" if cpu else "lmdeploy", f"what serves on {target(spec)}")
-    backend = None
-    if engine.value == "lmdeploy":
-        kind = facts.architecture.model_type if facts.architecture else None
-        fast = kind in TURBOMIND
-        why = f"lmdeploy's engine for {kind}" if kind else "lmdeploy's engine for any architecture"
-        backend = derived("turbomind" if fast else "pytorch", why)
-    name: Value[Any] = take("deploy.model_name")
-    if name.value is None:
-        name = derived(spec.name, "the run's name")
-    return DeployPlan(
+        engine = derived(engine_for(spec.hardware.device), f"what serves on {target(spec)}")
+    row = ENGINES[engine.value]
+    backend = row.backend(facts.traits)
+    why = f"{engine.value}'s engine for {facts.model_type or 'any architecture'}"
+    return take.fill(
+        DeployPlan,
+        "deploy",
         engine=engine,
-        backend=backend,
-        tp=_serving_devices(spec, facts) if backend else None,
-        session_len=_session_len(facts, take, model, bool(backend)),
-        host=take("deploy.host"),
-        port=take("deploy.port"),
-        model_name=name,
-        api_key_env=take.given("deploy.api_key_env"),
+        backend=derived(backend.name, why) if backend else None,
+        tp=_serving_devices(spec, facts) if row.tp else None,
+        session_len=_session_len(facts, take, model, row.session_len),
+        model_name=take.set("deploy.model_name") or derived(spec.name, "the run's name"),
     )
 
 
-def _session_len(facts: Facts, take: Taker, model: ModelPlan, lmdeploy: bool) -> Value[int] | None:
+def _session_len(facts: Facts, take: Taker, model: ModelPlan, told: bool) -> Value[int] | None:
     """What is asked for, or else the positions that the model has: those it was trained on may be fewer.
 
-    The server of transformers looks these up itself.
+    `told`: else the server looks these up itself.
     """
     known = facts.architecture.max_position if facts.architecture else None
     longest = model.max_position.value if model.max_position else known
-    can = derived(longest, "what the model can") if longest and lmdeploy else None
+    can = derived(longest, "what the model can") if longest and told else None
     return take.given("deploy.session_len") or can
 
 

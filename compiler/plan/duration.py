@@ -16,11 +16,7 @@ from ..rows.lengths import AROUND, BYTES
 from .plan import Plan
 
 TEXTS = ("pretrain", "pretokenized")  # formats that no chat template is for
-
-
-LARGEST = (
-    10**12
-)  # of steps, epochs, samples: what is larger is a slip, and no number to reckon with
+LARGEST = 10**12  # of steps, epochs, samples: what is larger is a slip, no number to reckon with
 
 
 class Measured(NamedTuple):
@@ -64,9 +60,7 @@ def duration(plan: Plan, facts: Facts) -> Duration | None:
     batch = min(plan.batch.global_batch_size.value, LARGEST)
     held_out = plan.data.validation_fraction.value if plan.data.validation_fraction else 0
     drops = plan.data.on_overlong.value == "drop"
-    whole: list[
-        tuple[int, float]
-    ] = []  # the lengths of rows that are not cut, and how many have them
+    whole: list[tuple[int, float]] = []  # lengths of rows that are not cut, and how many have them
     rows = samples = tokens = large = 0.0
     for source in (source for source in sources if source is not None):
         count = source.rows * (1 - held_out) / len(source.lengths)

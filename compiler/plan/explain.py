@@ -80,9 +80,8 @@ def _left_out(document: Document, wanted: str) -> list[Explained]:
         line = None if document.argument(span.line) else span.line
         name = dotted(path)
         found.append(_of_key(name, value, document.where(span), name, line, kind))
-    default = (
-        None if field.is_required() else field.get_default()
-    )  # required in a table that is not there
+    # Required in a table that is not there.
+    default = None if field.is_required() else field.get_default()
     return found or [_of_key(wanted, default, UNSET, wanted, None, kind)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..catalog.architectures import ATTENTIONS, GATED_MLPS, NORMS, PLAIN_HEADS
 from ..catalog.presets import EMBEDDINGS
 from ..facts.gather import Facts
 from ..spec.method import Lora
@@ -15,28 +14,23 @@ def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:
     """The functions of `runtime/model/fused` that train.py calls, and why it may; `onednn` is one for the others."""
     if spec.model.fused_kernels == "none":
         return None
-    kind = facts.architecture.model_type if facts.architecture else ""
+    kind, allowed = facts.model_type, facts.traits.swaps
     method = spec.method
     names: list[str] = []
     reasons: list[str] = []
-    if kind in PLAIN_HEADS and not _wraps_head(spec):
+    if "linear_cross_entropy" in allowed and not _wraps_head(spec):
         names.append("linear_cross_entropy")
         reasons.append(f"what the head of a {kind} allows")
     # ZeRO 3 gathers the weights of a layer when that layer is called, which a fused one never is.
-    if (
-        isinstance(method, Lora)
-        and method.kind == "lora"
-        and not method.use_dora
-        and method.bias == "none"
-        and spec.parallel.zero_stage != 3
-    ):
+    lora = method if isinstance(method, Lora) and method.kind == "lora" else None
+    if lora and not lora.use_dora and lora.bias == "none" and spec.parallel.zero_stage != 3:
         names.append("lora")
         reasons.append("adapters on whole weights")
-        if kind in GATED_MLPS and not method.dropout and _adapts_mlps(method):
+        if "lora_mlp" in allowed and not lora.dropout and _adapts_mlps(lora):
             names.append("lora_mlp")
             reasons.append(f"all of a {kind}'s MLP adapted")
         if spec.hardware.device == "cpu":
-            more = _for_a_cpu(spec, kind)
+            more = _for_a_cpu(spec, allowed)
             names += more
             reasons += ["frozen norms on a CPU"] * bool(more)
     if names and spec.hardware.device == "cpu" and dtype == "float32":
@@ -45,11 +39,11 @@ def fused(spec: Spec, facts: Facts, dtype: str) -> Value[list[str]] | None:
     return derived(names, ", ".join(reasons)) if names else None
 
 
-def _for_a_cpu(spec: Spec, kind: str) -> list[str]:
+def _for_a_cpu(spec: Spec, allowed: tuple[str, ...]) -> list[str]:
     """Swaps that save memory and time there; on a GPU fewer and larger kernels are what is fast."""
     segments = spec.model.attention in ("auto", "segment_sdpa")
-    names = ["rms_norm"] if kind in NORMS else []
-    if kind in ATTENTIONS and segments and spec.parallel.sequence_parallel_size == 1:
+    names = ["rms_norm"] if "rms_norm" in allowed else []
+    if "attention" in allowed and segments and spec.parallel.sequence_parallel_size == 1:
         names.append("attention")
     return names
 

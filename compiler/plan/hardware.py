@@ -25,10 +25,4 @@ def hardware_plan(spec: Spec, take: Taker, dtype: str) -> HardwarePlan:
     known, peak = find_accelerator(name), take.given("hardware.peak_tflops")
     if peak is None and known is not None and known.tflops is not None and dtype != "float32":
         peak = derived(known.tflops, f"{name}'s peak in {dtype}, dense")
-    return HardwarePlan(
-        device=take("hardware.device"),
-        accelerator=take.given("hardware.accelerator"),
-        peak_tflops=peak,
-        nodes=take("hardware.nodes"),
-        devices_per_node=take("hardware.devices_per_node"),
-    )
+    return take.fill(HardwarePlan, "hardware", peak_tflops=peak)

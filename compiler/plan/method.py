@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..catalog.architectures import EXPERT_LAYERS, UNADAPTED, UNLEARNT
 from ..catalog.presets import EMBEDDINGS
 from ..facts.gather import Facts
 from ..spec.method import Full, Lora, Qlora
@@ -58,10 +57,10 @@ class MethodPlan(NamedTuple):
 
 def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> MethodPlan:
     method = spec.method
-    return MethodPlan(
-        kind=take("method.kind"),
+    return take.fill(
+        MethodPlan,
+        "method",
         freeze=_freeze(method, facts, take) if isinstance(method, Full) else None,
-        neftune_noise_alpha=take.given("method.neftune_noise_alpha"),
         lora=_lora(method, facts, take) if isinstance(method, Lora) else None,
         quantization=_quantization(take, dtype) if isinstance(method, Qlora) else None,
     )
@@ -69,10 +68,10 @@ def method_plan(spec: Spec, facts: Facts, take: Taker, dtype: Value[str]) -> Met
 
 def _freeze(method: Full, facts: Facts, take: Taker) -> Value[list[str]] | None:
     given: Value[list[str]] | None = take.given("method.freeze")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if kind not in UNLEARNT:
+    if not (unlearnt := facts.traits.unlearnt):
         return given
-    return derived([*method.freeze, *UNLEARNT[kind]], f"what a {kind} never learns from text, too")
+    why = f"what a {facts.model_type} never learns from text, too"
+    return derived([*method.freeze, *unlearnt], why)
 
 
 def _quantization(take: Taker, dtype: Value[str]) -> QuantizationPlan:
@@ -91,18 +90,19 @@ def _quantization(take: Taker, dtype: Value[str]) -> QuantizationPlan:
 
 
 def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
-    given = {name: take.given(f"method.{name}") for name in LORA}
+    given: dict[str, Any] = {}
     targets: Value[Any] = take("method.target_modules")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if targets.value == "all-linear" and kind in UNADAPTED:
-        left = dict.fromkeys([*method.exclude_modules, *UNADAPTED[kind]])
-        given["exclude_modules"] = derived(list(left), f"what PEFT can't adapt of a {kind}")
+    if targets.value == "all-linear" and facts.traits.unadapted:
+        left = dict.fromkeys([*method.exclude_modules, *facts.traits.unadapted])
+        why = f"what PEFT can't adapt of a {facts.model_type}"
+        given["exclude_modules"] = derived(list(left), why)
     if targets.value == "all-linear" and method.layers_to_transform:
         linears = facts.architecture.linears if facts.architecture else None
-        names = dict.fromkeys([*(linears or ()), *EXPERT_LAYERS.get(kind, ())])
+        names = dict.fromkeys([*(linears or ()), *facts.traits.experts])
         targets = derived(list(names), "all-linear, by name")
     for name, unset in (("init_lora_weights", "default"), ("bias", "none")):
-        given[name] = None if take(f"method.{name}").value == unset else given[name]
+        if take(f"method.{name}").value == unset:
+            given[name] = None
     origin = Origin("spec", "method.rank_pattern")
     ranks = {pattern.module: pattern.rank for pattern in method.rank_pattern}
     alphas = {pattern.module: pattern.alpha for pattern in method.rank_pattern if pattern.alpha}
@@ -110,10 +110,9 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
     ends = {name.rpartition(".")[2] for name in method.modules_to_save}
     one = derived(True, "the head may be the embedding") if tied is None else None
     one = derived(True, "the head is the embedding") if tied else one
-    lora = LoraPlan(
-        rank=take("method.rank"),
-        alpha=take("method.alpha"),
-        dropout=take("method.dropout"),
+    lora = take.fill(
+        LoraPlan,
+        "method",
         target_modules=targets,
         rank_pattern=Value(ranks, origin) if ranks else None,
         alpha_pattern=Value(alphas, origin) if alphas else None,
@@ -125,16 +124,3 @@ def _lora(method: Lora, facts: Facts, take: Taker) -> LoraPlan:
     count = trainable_parameters(values, facts.architecture)
     words = "rank x (inputs + outputs) of each layer, and what is trained whole"
     return lora._replace(parameters=derived(count, words)) if count else lora
-
-
-# Keys that are PEFT's own, and left out of train.py where they are not set.
-LORA = (
-    "exclude_modules",
-    "layers_to_transform",
-    "init_lora_weights",
-    "use_dora",
-    "use_rslora",
-    "modules_to_save",
-    "bias",
-    "loraplus_lr_ratio",
-)

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from ..catalog.accelerators import find_accelerator
-from ..catalog.architectures import INSTEAD, TOWERS
+from ..catalog.architectures import SEGMENTS
 from ..catalog.model_types import CAUSAL, WHOLE
 from ..facts.chat_clock import asks
 from ..facts.gather import Facts, modelscope_id
@@ -32,11 +32,11 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> Model
         dtype = derived(name, f"what {target(spec)} computes fast")
     attention: Value[str] = take("model.attention")
     if attention.value == "auto":
-        kind = facts.architecture.model_type if facts.architecture else ""
         # Never flash_attention_2: a package that is compiled against torch, which the compiler can't see.
-        own = kind not in INSTEAD
-        why = "torch's own, which needs no package" if own else f"what transformers' {kind} can"
-        attention = derived(INSTEAD.get(kind, "segment_sdpa"), why)
+        able, why = facts.traits.attention, "torch's own, which needs no package"
+        if able != SEGMENTS:
+            why = f"what transformers' {facts.model_type} can"
+        attention = derived(able, why)
     checkpointing: Value[Any] = take("model.gradient_checkpointing")
     if checkpointing.value == "auto":
         gpu = spec.hardware.device == "cuda"
@@ -45,30 +45,21 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> Model
     if facts.template_name is not None and facts.template_name != template.value:
         template = Value(facts.template_name, origin)
     rope = _rope(model.rope_scaling, facts) if model.rope_scaling else None
-    return ModelPlan(
-        base=take("model.base"),
-        package=PackagePlan(
-            Value(package.requirement, origin),
-            Value(package.file, origin),
-            Value(package.sha256, origin),
-        )
-        if package
-        else None,
+    return take.fill(
+        ModelPlan,
+        "model",
+        package=PackagePlan(*(Value(part, origin) for part in package)) if package else None,
         hub_id=Value(hub_id, origin) if hub_id else None,
         modelscope=Value(other, Origin("spec", "model.base")) if other else None,
         folder=Value(folder, origin) if folder else None,
-        revision=take.given("model.revision"),
         auto_class=_auto_class(spec, facts),
         towers=_towers(spec, facts),
         dtype=dtype,
         attention=attention,
         chat_template=template,
         date=take("model.date") if asks(facts.template or "") else None,
-        max_seq_length=take("model.max_seq_length"),
         rope_scaling=rope[0] if rope else None,
         max_position=rope[1] if rope else None,
-        trust_remote_code=take("model.trust_remote_code"),
-        allow_pickle=take("model.allow_pickle"),
         gradient_checkpointing=checkpointing,
         fused=fused(spec, facts, dtype.value),
         liger=_liger(model.fused_kernels, facts),
@@ -78,7 +69,7 @@ def model_plan(spec: Spec, facts: Facts, take: Taker, spec_folder: str) -> Model
 def _auto_class(spec: Spec, facts: Facts) -> Value[str] | None:
     """The loader of a base that was saved with its towers, where AutoModelForCausalLM would leave them out: adapters
     then have the names that the class in its config.json has, and an exported model is whole."""
-    kind, local = facts.architecture.model_type if facts.architecture else "", facts.local_model
+    kind, local = facts.model_type, facts.local_model
     saved = local.classes[0] if local and local.classes else WHOLE.get(kind)
     if kind not in WHOLE or saved == CAUSAL[kind] or facts.runs_own_code(spec):
         return None
@@ -87,9 +78,9 @@ def _auto_class(spec: Spec, facts: Facts) -> Value[str] | None:
 
 def _towers(spec: Spec, facts: Facts) -> Value[list[str]] | None:
     known = facts.architecture
-    whole = known and (known.model_type not in WHOLE or _auto_class(spec, facts))
-    names = TOWERS.get(known.model_type, ()) if known and whole else ()
-    if not names or facts.runs_own_code(spec):
+    whole = facts.model_type not in WHOLE or _auto_class(spec, facts)
+    names = facts.traits.towers
+    if not whole or not names or facts.runs_own_code(spec):
         return None
     crossing = [f"layers.{number}" for number in known.crossing] if known else []
     return derived([*names, *crossing], "what text never reaches")

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import re
 
+from ..catalog.presets import Package
+
 # Where the plan calls a key of the spec otherwise than the spec does.
 PLACES = (("batch.", "train."), ("method.lora.", "method."))
 
+BASES = ("model.hub_id", "model.modelscope", "model.folder")
 # Values that follow from other keys.
 DERIVED = {
     "summary": (),
-    "model.package.requirement": ("model.base", "model.source"),
-    "model.package.file": ("model.base", "model.source"),
-    "model.package.sha256": ("model.base", "model.source"),
-    "model.hub_id": ("model.base",),
-    "model.modelscope": ("model.base",),
-    "model.folder": ("model.base",),
-    "model.auto_class": ("model.base",),
-    "model.towers": ("model.base",),
+    **{f"model.package.{part}": ("model.base", "model.source") for part in Package._fields},
+    **dict.fromkeys((*BASES, "model.auto_class", "model.towers"), ("model.base",)),
     "model.max_position": ("model.rope_scaling.factor",),
     "model.fused": ("model.fused_kernels",),
     "model.liger": ("model.fused_kernels",),
@@ -30,14 +27,8 @@ DERIVED = {
     "method.lora.rank_pattern": ("method.rank_pattern[0].rank",),
     "method.lora.alpha_pattern": ("method.rank_pattern[0].alpha",),
     "batch.world_size": ("hardware.nodes", "hardware.devices_per_node"),
-    "batch.data_parallel_size": (
-        "hardware.devices_per_node",
-        "parallel.sequence_parallel_size",
-    ),
-    "batch.gradient_accumulation_steps": (
-        "train.global_batch_size",
-        "train.micro_batch_size",
-    ),
+    "batch.data_parallel_size": ("hardware.devices_per_node", "parallel.sequence_parallel_size"),
+    "batch.gradient_accumulation_steps": ("train.global_batch_size", "train.micro_batch_size"),
     "export.tolerance": ("model.dtype",),
     "deploy.backend": ("deploy.engine", "model.base"),
     "deploy.tp": ("hardware.devices_per_node", "model.base"),
@@ -47,7 +38,7 @@ SOURCE = re.compile(r"(data\.(?:train|validation)\[\d+\])\.(?:file|files|hub|mod
 
 def key_of(path: str) -> str:
     """The key of the spec that a value of the plan at `path` is taken from."""
-    if path in ("model.hub_id", "model.modelscope", "model.folder"):
+    if path in BASES:
         return "model.base"
     if path.endswith(("].hub", "].modelscope")):
         return path.rpartition(".")[0] + ".source"

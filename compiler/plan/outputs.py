@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..spec.spec import Spec
 from .method import MethodPlan
@@ -44,30 +44,11 @@ class ChatPlan(NamedTuple):
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
-def samples_plan(spec: Spec, take: Taker) -> SamplesPlan | None:
-    if spec.samples is None:
-        return None
-    return SamplesPlan(
-        prompts=take("samples.prompts"),
-        every=take.given("samples.every"),
-        at_checkpoints=take.given("samples.at_checkpoints"),
-        system=take.given("samples.system"),
-        max_new_tokens=take("samples.max_new_tokens"),
-    )
-
-
 def tracking_plan(spec: Spec, take: Taker) -> TrackingPlan | None:
     if spec.tracking is None:
         return None
-    name: Value[Any] = take("tracking.run_name")
-    if name.value is None:
-        name = derived(spec.name, "the run's name")
-    return TrackingPlan(
-        trackers=take("tracking.trackers"),
-        project=take("tracking.project"),
-        run_name=name,
-        online=take("tracking.online"),
-    )
+    name = take.set("tracking.run_name") or derived(spec.name, "the run's name")
+    return take.fill(TrackingPlan, "tracking", run_name=name)
 
 
 def export_plan(take: Taker, dtype: str, method: MethodPlan) -> ExportPlan:
@@ -77,19 +58,9 @@ def export_plan(take: Taker, dtype: str, method: MethodPlan) -> ExportPlan:
     tolerance = derived(TOLERANCE[dtype], f"rounding in {dtype}")
     if stored and stored.bits.value == 8:
         tolerance = derived(TOLERANCE["bfloat16"], "an 8-bit base rounds its inputs, too")
-    return ExportPlan(
-        merge=take("export.merge"),
-        max_shard_size=take("export.max_shard_size"),
-        tolerance=tolerance,
-    )
+    return take.fill(ExportPlan, "export", tolerance=tolerance)
 
 
 def chat_plan(spec: Spec, take: Taker) -> ChatPlan:
-    samples = spec.chat.temperature > 0
-    return ChatPlan(
-        system=take.given("chat.system"),
-        max_new_tokens=take("chat.max_new_tokens"),
-        temperature=take("chat.temperature") if samples else None,
-        top_p=take("chat.top_p") if samples else None,
-        repetition_penalty=take("chat.repetition_penalty"),
-    )
+    top_p = take("chat.top_p") if spec.chat.temperature > 0 else None
+    return take.fill(ChatPlan, "chat", top_p=top_p)

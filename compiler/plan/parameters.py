@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..catalog.architectures import ADAPTED_EXPERTS
+from ..catalog.architectures import traits
 from ..catalog.presets import EMBEDDINGS, Architecture
 from .values import Value
 
@@ -22,7 +22,7 @@ def trainable_parameters(plan: Values, known: Architecture | None) -> int | None
     if _of(plan, "method.lora.rank") is None:
         return known.parameters
     saved = set[str](_of(plan, "method.lora.modules_to_save") or ())
-    experts = known.model_type in ADAPTED_EXPERTS
+    experts = traits(known.model_type).experts
     if not known.linears or not known.num_layers or saved - EMBEDDINGS or experts:
         return None
     copies = min(len(saved), 1) if known.tied else len(saved)

@@ -1,6 +1,6 @@
 """Spec + Facts -> Plan: arithmetic and defaults, each value with its origin.
 
-Pure: no I/O, no clock. The tables stand in resolve_model, resolve_data, resolve_train and resolve_use.
+Pure: no I/O, no clock. Each table stands in the file of its name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .hardware import hardware_plan
 from .method import method_plan
 from .model import model_plan
 from .optim import optim_plan
-from .outputs import chat_plan, export_plan, samples_plan, tracking_plan
+from .outputs import SamplesPlan, chat_plan, export_plan, tracking_plan
 from .parallel import parallel_plan
 from .summary import summary
 from .take import Taker, derived
@@ -28,11 +28,9 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
     model = model_plan(spec, facts, take, spec_folder)
     method = method_plan(spec, facts, take, model.dtype)
     parallel = parallel_plan(spec, take)
-    plan = p.Plan(
-        name=take("name"),
-        seed=take("seed"),
-        deterministic=take("deterministic"),
-        vendor_runtime=take("vendor_runtime"),
+    plan = take.fill(
+        p.Plan,
+        "",
         summary=derived("", ""),
         model=model,
         method=method,
@@ -42,7 +40,7 @@ def resolve(checked: Checked, spec_folder: str = "..") -> p.Plan:
         train=train_plan(spec, take),
         hardware=hardware_plan(spec, take, model.dtype.value),
         parallel=parallel,
-        samples=samples_plan(spec, take),
+        samples=take.fill(SamplesPlan, "samples") if spec.samples else None,
         tracking=tracking_plan(spec, take),
         export=export_plan(take, model.dtype.value, method),
         chat=chat_plan(spec, take),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from inspect import get_annotations
 from typing import Any, TypeVar
 
 from ..spec.spec import Spec
@@ -11,31 +14,44 @@ T = TypeVar("T")
 
 
 class Taker:
-    """Takes values out of a spec by dotted path, with their origin: the spec, or its default.
-
-    `root`, found in the spec at `prefix`, is another table to start from.
-    """
+    """Takes values out of a spec by their path, as in "data.train[0].source", with their origin: the spec, or its
+    default."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
 
-    def __call__(self, path: str, root: Any = None, prefix: str = "") -> Value[Any]:
-        table: Any = self.spec if root is None else root
-        *parents, key = path.split(".")
+    def __call__(self, path: str) -> Value[Any]:
+        table: Any = self.spec
+        *parents, key = re.findall(r"[^.\[\]]+", path)
         for parent in parents:
-            table = getattr(table, parent)
-        kind = "spec" if key in table.model_fields_set else "default"
-        return Value(getattr(table, key), Origin(kind, prefix + path))
+            table = table[int(parent)] if parent.isdigit() else getattr(table, parent)
+        return Value(
+            getattr(table, key),
+            Origin("spec" if key in table.model_fields_set else "default", path),
+        )
 
-    def given(self, path: str, root: Any = None, prefix: str = "") -> Value[Any] | None:
+    def given(self, path: str) -> Value[Any] | None:
         """The same, but None for a value that says "not at all" (None, 0, false)."""
-        value = self(path, root, prefix)
+        value = self(path)
         return value if value.value else None
 
     def set(self, path: str) -> Value[Any] | None:
         """The same, but None for a value that was left open; 0 is a value."""
         value = self(path)
         return None if value.value is None else value
+
+    def default(self, path: str, value: Any) -> Value[Any]:
+        """The same, with a default of what was left open."""
+        return self.set(path) or Value(value, Origin("default", path))
+
+    def fill(self, plan: Callable[..., T], table: str, **others: Any) -> T:
+        """The plan of a table: `others`, and for each field beside them the key of its name, `given` where the
+        field may be None."""
+        for name, annotation in get_annotations(plan).items():
+            if name not in others:
+                take = self.given if "| None" in str(annotation) else self
+                others[name] = take(f"{table}.{name}".lstrip("."))
+        return plan(**others)
 
 
 def derived(value: T, formula: str) -> Value[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..spec.spec import Spec
 from .take import Taker, derived
 from .values import Origin, Value
@@ -16,13 +17,13 @@ def batch_plan(spec: Spec, take: Taker, dtype: str, stage: int) -> BatchPlan:
     shared = spec.parallel.sequence_parallel_size
     groups = world // shared
     accumulated = total // (groups * micro)
-    return BatchPlan(
+    return take.fill(
+        BatchPlan,
+        "train",
         world_size=derived(world, f"{nodes} x {devices}"),
         data_parallel_size=derived(groups, f"{world} / {shared}") if shared > 1 else None,
-        micro_batch_size=take("train.micro_batch_size"),
         gradient_accumulation_steps=derived(accumulated, f"{total} / ({groups} x {micro})"),
         grad_accum_dtype=_grad_accum_dtype(spec, take, dtype, stage, accumulated),
-        global_batch_size=take("train.global_batch_size"),
     )
 
 
@@ -36,7 +37,7 @@ def _grad_accum_dtype(
     if wanted.value == "float32":
         return wanted
     few = spec.method.kind != "full" and not spec.parallel.offload_optimizer
-    few &= spec.optim.optimizer != "muon"
+    few &= OPTIMIZERS[spec.optim.optimizer].elementwise
     if dtype == "bfloat16" and few and stage > 0 and accumulated > 1:
         return derived("float32", f"{accumulated} gradients are summed, and adapters are few")
     return None
@@ -48,15 +49,12 @@ def train_plan(spec: Spec, take: Taker) -> TrainPlan:
     if epochs is None and steps is None:
         epochs = Value(1, Origin("default", "train.num_epochs"))
     evaluates = bool(spec.data.validation or spec.data.validation_fraction)
-    return TrainPlan(
+    return take.fill(
+        TrainPlan,
+        "train",
         num_epochs=epochs,
         max_steps=steps,
-        log_every=take("train.log_every"),
-        save_every=take("train.save_every"),
-        keep_checkpoints=take("train.keep_checkpoints"),
         eval_every=take("train.eval_every") if evaluates else None,
-        keep_best=take.given("train.keep_best"),
-        early_stopping_patience=take.given("train.early_stopping_patience"),
     )
 
 

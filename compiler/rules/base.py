@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import ENCODERS, OF_MEDIA, SEQ2SEQ, TIED
 from ..catalog.model_types import CAUSAL, OTHERS, TRANSFORMERS, WITH_MEDIA
 from ..diagnostics.diagnostic import Diagnostic
 from ..diagnostics.guess import guess
@@ -19,24 +18,20 @@ TRUST = "read the .py files in its folder, then set model.trust_remote_code = tr
 TEXT_OF_WHOLE = "gemma3, gemma4, llama4, mllama and qwen3_5 can be trained on text"
 
 
-def _kind(facts: Facts) -> str | None:
-    return facts.architecture.model_type if facts.architecture else None
-
-
 def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The base is a causal language model, of a kind that transformers knows or that brings its code."""
-    kind, base = _kind(facts), spec.model.base
-    if kind is None or facts.runs_own_code(spec):
+    kind, traits, base = facts.model_type, facts.traits, spec.model.base
+    if facts.architecture is None or facts.runs_own_code(spec):
         return
     hints = [CHOOSE]
-    if kind in ENCODERS:
+    if traits.encoder:
         what = f"{base} is a {kind}, an encoder: no model that goes on with a text"
         why = "it sees a text as a whole, to fill gaps in it; what comes next is no question to it"
-    elif kind in SEQ2SEQ:
+    elif traits.seq2seq:
         what = f"{base} is a {kind}, an encoder with a decoder: no model that goes on with a text"
         why = "it turns one text into another, in two parts that a chat does not have"
-    elif kind in OF_MEDIA:
-        what = f"{base} is a {kind}, {OF_MEDIA[kind]}: no model that goes on with a text"
+    elif traits.of_media:
+        what = f"{base} is a {kind}, {traits.of_media}: no model that goes on with a text"
         why = f"{LOADER} would load a part of it, which answers to more than a text"
     elif kind in WITH_MEDIA:
         what = f"{base} is a {kind}, a model of pictures or sounds: it has no class for text alone"
@@ -57,12 +52,12 @@ def goes_on_with_a_text(spec: Spec, facts: Facts, document: Document) -> Iterato
 
 def has_its_head(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The folder was saved with the head that predicts tokens; another would be drawn at random."""
-    kind, local = _kind(facts), facts.local_model
+    kind, local = facts.model_type, facts.local_model
     if kind not in CAUSAL or not local or not local.classes or facts.runs_own_code(spec):
         return
     name = local.classes[0]
     tied = facts.architecture.tied if facts.architecture else None
-    tied = kind in TIED if tied is None else tied
+    tied = facts.traits.tied if tied is None else tied
     task = name.rpartition("For")[2] if "For" in name else ""
     headless = (
         name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel")) and not tied
@@ -89,7 +84,7 @@ TASKS = (
 
 def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A model type that transformers does not know needs the code in its folder, and leave to run it."""
-    kind, local, base = _kind(facts), facts.local_model, spec.model.base
+    kind, local, base = facts.model_type, facts.local_model, spec.model.base
     known = kind in CAUSAL or kind in OTHERS or kind in WITH_MEDIA
     if local is None or known or facts.runs_own_code(spec):
         return
@@ -104,7 +99,7 @@ def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterato
         why = f"config.json names {', '.join(local.code)} in auto_map, and no class that goes on with a text"
         yield at(document, BASE, "not-causal", what, on="value", why=why, hints=[CHOOSE])
         return
-    near = guess(kind or "", sorted(CAUSAL))
+    near = guess(kind, sorted(CAUSAL))
     what = f"{base} is of the model type {kind}, which transformers {TRANSFORMERS} does not know"
     why = "its config.json names no code of its own in auto_map either, so nothing can load it"
     hints = [
@@ -115,8 +110,4 @@ def own_code_is_trusted(spec: Spec, facts: Facts, document: Document) -> Iterato
     yield at(document, BASE, "not-causal", what, on="value", why=why, hints=hints)
 
 
-RULES: tuple[Rule, ...] = (
-    goes_on_with_a_text,
-    has_its_head,
-    own_code_is_trusted,
-)
+RULES: tuple[Rule, ...] = (goes_on_with_a_text, has_its_head, own_code_is_trusted)

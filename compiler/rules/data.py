@@ -15,7 +15,7 @@ from ..spec.data import Source
 from ..spec.keys import Refused
 from ..spec.spec import Spec
 from .pinned import unpinned
-from .rule import Rule, SourceRule
+from .rule import Rule, SourceRule, conflict
 from .train import twice
 
 GROUPS = ("train", "validation")
@@ -42,10 +42,9 @@ def source_keys_fit(
     """revision, subset and split are for data sets of the Hub."""
     for key in ("revision", "subset", "split"):
         if is_file(source.source) and getattr(source, key) is not None:
-            yield at(
+            yield conflict(
                 document,
                 (*path, key),
-                "conflict",
                 f"`{key}` is for data sets of the Hub, and {source.source} is a file",
                 others=[((*path, "source"), f'source is "{source.source}"')],
                 hints=[f"remove {key}"],
@@ -148,10 +147,9 @@ def data_is_pinned(
 def group_or_pack(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Packed sequences are all equally long."""
     if spec.data.group_by_length and spec.data.packing:
-        yield at(
+        yield conflict(
             document,
             ("data", "group_by_length"),
-            "conflict",
             "`group_by_length` is for samples that are not packed, and packing fills every sequence",
             others=[(("data", "packing"), "packing is true")]
             if document.key(("data", "packing"))
@@ -165,10 +163,9 @@ def truncates(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
     data = spec.data
     if data.max_truncated_fraction is not None and data.on_overlong != "truncate":
         key = ("data", "on_overlong")
-        yield at(
+        yield conflict(
             document,
             ("data", "max_truncated_fraction"),
-            "conflict",
             f'nothing is truncated: on_overlong is "{data.on_overlong}"',
             others=[(key, f'on_overlong is "{data.on_overlong}"')] if document.key(key) else [],
             hints=[
@@ -182,10 +179,7 @@ def one_validation(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
     """Rows that are held out, or sources of their own."""
     if spec.data.validation and spec.data.validation_fraction:
         yield twice(
-            document,
-            ("data", "validation_fraction"),
-            ("data", "validation"),
-            "what to validate on",
+            document, ("data", "validation_fraction"), ("data", "validation"), "what to validate on"
         )
 
 
@@ -199,10 +193,9 @@ def loss_is_chosen(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
     ]
     plain = {"pretrain", "pretokenized"}.issuperset(names)
     if document.key(path) and spec.data.loss_on != "all" and plain:
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             f'plain text has no assistant, so loss_on = "{spec.data.loss_on}" chooses nothing',
             others=[(("data", "train", 0, "format"), f'format is "{names[0]}"')],
             hints=[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..catalog.engines import ENGINES, engine_for
 from ..diagnostics.diagnostic import Diagnostic
 from ..document.at import at
 from ..document.load import Document
@@ -14,15 +15,16 @@ from .rule import DEVICE, Rule
 
 def engine_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The server runs on the target."""
-    if spec.deploy.engine == "lmdeploy" and spec.hardware.device == "cpu":
+    name, device = spec.deploy.engine, spec.hardware.device
+    if name != "auto" and device not in ENGINES[name].devices:
         yield at(
             document,
             ("deploy", "engine"),
             "engine-not-supported",
-            "lmdeploy serves on GPUs only, and the target is a CPU",
+            f"{name} serves on GPUs only, and the target is a CPU",
             on="value",
             others=[(DEVICE, 'device is "cpu"')],
-            hints=['set engine = "transformers"', 'or leave it to engine = "auto"'],
+            hints=[f'set engine = "{engine_for(device)}"', 'or leave it to engine = "auto"'],
         )
 
 

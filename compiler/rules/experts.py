@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ..catalog.architectures import EXPERT_LAYERS, FUSED_EXPERTS
+from ..catalog.architectures import FUSED_EXPERTS, traits
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic
-from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Lora
 from ..spec.spec import Spec
-from .rule import Rule
+from .rule import Rule, conflict
 
 ATTENTION = 'target_modules = ["q_proj", "k_proj", "v_proj", "o_proj"]'
 
 
 def expert_layers(known: Architecture) -> list[str]:
     """The layers of experts and the routers, in full as in the model's file, with `*` for the block."""
-    layers = EXPERT_LAYERS.get(known.model_type, ())
+    layers = traits(known.model_type).experts
     places = [name for name in known.modules if name.endswith(".experts")]
     places = places or (["model.layers.*.mlp.experts"] if layers else [])
     return [
@@ -54,15 +53,15 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     """Adapters of experts know no dropout, no DoRA and no start out of the base (PEFT 0.21). Nor do, of the two
     last, those of layers with the same names: exported, they are described to PEFT as experts are."""
     method, known = spec.method, facts.architecture
-    if not isinstance(method, Lora) or known is None or known.model_type not in EXPERT_LAYERS:
+    if not isinstance(method, Lora) or known is None or not facts.traits.experts:
         return
     kind, start = known.model_type, method.init_lora_weights
     experts = adapted(method, expert_layers(known))
-    alike = [n for n in known.modules if n.rpartition(".")[2] in EXPERT_LAYERS[kind]]
+    alike = [n for n in known.modules if n.rpartition(".")[2] in facts.traits.experts]
     named = experts or adapted(method, alike)
     if not known.modules and isinstance(method.target_modules, list):
         ends = {name.rpartition(".")[2] for name in method.target_modules}
-        named = named or sorted(ends & {*EXPERT_LAYERS[kind]})
+        named = named or sorted(ends & {*facts.traits.experts})
     out_of_base = start.startswith(("pissa", "olora", "orthogonal"))
     for key, wrong, without in (
         ("dropout", bool(experts) and method.dropout > 0, "dropout"),
@@ -71,10 +70,9 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     ):
         if wrong:
             what = "the experts" if experts else f"the {named[0].rpartition('.')[2]}"
-            yield at(
+            yield conflict(
                 document,
                 ("method", key),
-                "conflict",
                 f"`{key}` does not go with adapters on {what} of a {kind}",
                 why=f"PEFT adapts all experts of a layer as one weight, without {without}"
                 + ("" if experts else ", and takes a layer of that name for one of theirs"),
@@ -86,7 +84,7 @@ def experts_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
 def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Two layers of an expert are one weight, so both have an adapter or none has (PEFT 0.21)."""
     method, known = spec.method, facts.architecture
-    if not isinstance(method, Lora) or known is None or known.model_type not in EXPERT_LAYERS:
+    if not isinstance(method, Lora) or known is None or not facts.traits.experts:
         return
     leaves = {name.rpartition(".")[2] for name in adapted(method, expert_layers(known))}
     for pair in FUSED_EXPERTS:
@@ -94,10 +92,9 @@ def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterato
             other = pair[1 - pair.index(found[0])]
             listed = isinstance(method.target_modules, list)
             hints = [f'add "{other}"', f'or remove "{found[0]}"']
-            yield at(
+            yield conflict(
                 document,
                 ("method", "target_modules" if listed else "exclude_modules"),
-                "conflict",
                 f"the experts of a {known.model_type} have no {found[0]} without {other}",
                 on="value",
                 why=f"{pair[0]} and {pair[1]} of all experts are one weight, and get one adapter",
@@ -105,7 +102,4 @@ def experts_go_in_pairs(spec: Spec, facts: Facts, document: Document) -> Iterato
             )
 
 
-RULES: tuple[Rule, ...] = (
-    experts_fit,
-    experts_go_in_pairs,
-)
+RULES: tuple[Rule, ...] = (experts_fit, experts_go_in_pairs)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..catalog.accelerators import ACCELERATORS, ARCHITECTURES, find_accelerator, same_model
-from ..catalog.architectures import INSTEAD, WITHOUT_FLASH
+from ..catalog.architectures import SEGMENTS
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.describe import choice
 from ..spec.spec import Spec
-from .rule import DEVICE, Rule
+from .rule import DEVICE, Rule, conflict
 
 ACCELERATOR: KeyPath = ("hardware", "accelerator")
 DTYPE: KeyPath = ("model", "dtype")
@@ -24,10 +24,9 @@ def accelerator_known(spec: Spec, facts: Facts, document: Document) -> Iterator[
     why = "dtype and attention follow from it"
     if spec.hardware.device == "cpu":
         if name is not None:
-            yield at(
+            yield conflict(
                 document,
                 ACCELERATOR,
-                "conflict",
                 f"a CPU run has no accelerator, and this names {name}",
                 others=[(DEVICE, 'device is "cpu"')],
                 hints=["remove accelerator, to train on the CPU", 'or set device = "cuda"'],
@@ -83,12 +82,11 @@ def dtype_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
 def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """An architecture can do what transformers can with it; flash_attention_2 runs on some GPUs, in some dtypes."""
     path: KeyPath = ("model", "attention")
-    kind = facts.architecture.model_type if facts.architecture else ""
-    wanted, instead = spec.model.attention, INSTEAD.get(kind)
+    kind, wanted, instead = facts.model_type, spec.model.attention, facts.traits.attention
     cannot = {
-        "segment_sdpa": instead is not None,
+        "segment_sdpa": instead != SEGMENTS,
         "sdpa": instead == "eager",
-        "flash_attention_2": kind in WITHOUT_FLASH,
+        "flash_attention_2": not facts.traits.can_flash,
     }
     if cannot.get(wanted):
         yield at(
@@ -129,8 +127,4 @@ def attention_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
         )
 
 
-RULES: tuple[Rule, ...] = (
-    accelerator_known,
-    dtype_fits,
-    attention_fits,
-)
+RULES: tuple[Rule, ...] = (accelerator_known, dtype_fits, attention_fits)

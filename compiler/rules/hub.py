@@ -100,7 +100,4 @@ def own_code_of_the_hub(spec: Spec, facts: Facts, document: Document) -> Iterato
     yield at(document, BASE, code, what, on="value", why=why, hints=hints, severity=severity)
 
 
-RULES: tuple[Rule, ...] = (
-    weights_are_plain,
-    own_code_of_the_hub,
-)
+RULES: tuple[Rule, ...] = (weights_are_plain, own_code_of_the_hub)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.guess import guess
 from ..document.at import at
@@ -14,7 +15,7 @@ from ..facts.gather import Facts
 from ..spec.keys import Refused
 from ..spec.method import Full, Lora, Qlora
 from ..spec.spec import Spec
-from .rule import Rule
+from .rule import Rule, conflict
 
 KIND: KeyPath = ("method", "kind")
 START: KeyPath = ("method", "init_lora_weights")
@@ -90,10 +91,9 @@ def start_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
     ]
     for wrong, path, what, why in found:
         if wrong:
-            yield at(
+            yield conflict(
                 document,
                 START,
-                "conflict",
                 f"{start} can't go with {what}",
                 on="value",
                 why=why,
@@ -105,10 +105,9 @@ def start_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
 def orthogonal_is_dense(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """PEFT 0.21 gives an orthogonal start the dtype of the base, which here is whole numbers."""
     if isinstance(spec.method, Qlora) and spec.method.init_lora_weights == "orthogonal":
-        yield at(
+        yield conflict(
             document,
             START,
-            "conflict",
             "an orthogonal start needs a base that is not quantized",
             on="value",
             why="PEFT would make adapters of whole numbers, which can't be trained",
@@ -130,10 +129,9 @@ def ranks_are_even(spec: Spec, facts: Facts, document: Document) -> Iterator[Dia
             ranks.append((("method", "rank_pattern", index, "rank"), pattern.rank))
     for path, rank in ranks:
         if rank % 2:
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"an orthogonal start needs an even rank, and this is {rank}",
                 on="value",
                 others=[(START, "init_lora_weights is set here")],
@@ -148,10 +146,9 @@ def dora_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
         return
     eight = isinstance(method, Qlora) and method.quantization.bits == 8
     if eight and spec.hardware.device == "cpu":
-        yield at(
+        yield conflict(
             document,
             DORA,
-            "conflict",
             "DoRA does not run on an 8-bit base on a CPU",
             why="PEFT loses the scale of 8-bit weights there when it reads them",
             others=[(BITS, "bits is 8"), (("hardware", "device"), 'device is "cpu"')],
@@ -170,16 +167,16 @@ def dora_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
 
 
 def loraplus_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """LoRA+ and Muon each give groups of weights learning rates of their own."""
+    """LoRA+ and some optimizers give groups of weights learning rates of their own."""
     method = spec.method
-    if isinstance(method, Lora) and method.loraplus_lr_ratio and spec.optim.optimizer == "muon":
-        yield at(
+    row = OPTIMIZERS[spec.optim.optimizer]
+    if isinstance(method, Lora) and method.loraplus_lr_ratio and row.own_rates:
+        yield conflict(
             document,
             ("method", "loraplus_lr_ratio"),
-            "conflict",
-            "LoRA+ does not go with Muon",
+            f"LoRA+ does not go with {row.title}",
             why="each of the two gives some weights learning rates of their own",
-            others=[(("optim", "optimizer"), 'optimizer is "muon"')],
+            others=[(("optim", "optimizer"), f'optimizer is "{spec.optim.optimizer}"')],
             hints=["remove loraplus_lr_ratio", 'or set optimizer = "adamw"'],
         )
 
@@ -192,10 +189,9 @@ def saved_or_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator[D
     adapted = {name: index for index, name in method.each("target_modules")}
     for index, name in method.each("modules_to_save"):
         if name in adapted:
-            yield at(
+            yield conflict(
                 document,
                 ("method", "modules_to_save", index),
-                "conflict",
                 f"`{name}` is to be trained whole and to get an adapter",
                 on="value",
                 others=[(("method", "target_modules", adapted[name]), "it is named here, too")],
@@ -210,10 +206,9 @@ def saved_is_trainable(spec: Spec, facts: Facts, document: Document) -> Iterator
         return
     for index, name in spec.method.each("modules_to_save"):
         if name.rpartition(".")[2] in (linears or ()):
-            yield at(
+            yield conflict(
                 document,
                 ("method", "modules_to_save", index),
-                "conflict",
                 f"`{name}` is quantized, and a quantized layer can't be trained whole",
                 on="value",
                 others=[(KIND, 'kind is "qlora"')],
@@ -230,10 +225,9 @@ def quantization_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
     for key in keys:
         path = ("method", "quantization", key)
         if document.key(path):
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"`{key}` is for {12 - bits}-bit weights, and these have {bits} bits",
                 others=[(BITS, f"bits is {bits}")],
                 hints=[f"remove {key}", f"or set bits = {12 - bits}"],

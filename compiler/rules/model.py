@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import ALONE, LIGER, ROW_LIMITS, UNQUANTIZED
+from ..catalog.architectures import MODEL_TYPES
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
@@ -12,7 +12,7 @@ from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.model import ROPE_KEYS, RopeScaling
 from ..spec.spec import Spec
-from .rule import BASE, Rule
+from .rule import BASE, Rule, conflict
 
 LENGTH: KeyPath = ("model", "max_seq_length")
 ROPE: KeyPath = ("model", "rope_scaling")
@@ -76,10 +76,9 @@ def rope_is_known(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
             hints=["set it to max_position_embeddings in the base's config.json"],
         )
     if known and known.rope and known.rope != "default":
-        yield at(
+        yield conflict(
             document,
             ROPE,
-            "conflict",
             f"the positions of {spec.model.base} are no plain rotary ones ({known.rope})",
             why="what is stretched already can't be stretched again",
             others=[(BASE, f'base is "{spec.model.base}"')],
@@ -95,10 +94,9 @@ def rope_keys_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
     for kind, keys in ROPE_KEYS.items():
         for key in keys:
             if kind != scaling.type and document.key((*ROPE, key)):
-                yield at(
+                yield conflict(
                     document,
                     (*ROPE, key),
-                    "conflict",
                     f"`{key}` is for {kind}, and this is {scaling.type}",
                     others=[((*ROPE, "type"), f'type is "{scaling.type}"')],
                     hints=[f"remove {key}", f'or set type = "{kind}"'],
@@ -159,9 +157,8 @@ def session_fits_model(spec: Spec, facts: Facts, document: Document) -> Iterator
 
 def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """With some architectures, samples that share a row see each other."""
-    kind = facts.architecture.model_type if facts.architecture else None
-    if kind in ALONE:
-        what = f"{spec.model.base} is a {kind}, which needs each sample in a row of its own"
+    if facts.traits.alone:
+        what = f"{spec.model.base} is a {facts.model_type}, which needs each sample in a row of its own"
         why = "in transformers, samples that share a row of it would see each other"
         yield from _alone(spec, document, BASE, what, why, [])
 
@@ -169,9 +166,10 @@ def samples_may_share_rows(spec: Spec, facts: Facts, document: Document) -> Iter
 def rows_fit_model(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Some architectures compute otherwise, or not at all, behind so many tokens of a row."""
     known, length = facts.architecture, spec.model.max_seq_length
-    if known is None or known.model_type not in ROW_LIMITS:
+    if known is None:
         return
-    limit = ROW_LIMITS[known.model_type] or known.max_position
+    limit = facts.traits.row_limit
+    limit = known.max_position if limit == "max_position" else limit
     micro = spec.train.micro_batch_size
     if limit and length * micro > limit:
         what = f"a row of {length * micro} tokens is too long for a {known.model_type}: {limit}"
@@ -191,10 +189,9 @@ def _alone(
     several = f"micro_batch_size is {micro}"
     way = "data.packing = false" * packing + " and " * (packing and micro > 1)
     way += "train.micro_batch_size = 1" * (micro > 1)
-    yield at(
+    yield conflict(
         document,
         path,
-        "conflict",
         what,
         on="value",
         why=f"{why}, and {'packing is on' if packing else several}",
@@ -220,7 +217,8 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             others=[(("hardware", "device"), 'device is "cpu"')],
             hints=['leave it to fused_kernels = "auto"'],
         )
-    elif known is None or known.model_type not in LIGER:
+    elif not facts.traits.liger:
+        others = sorted(kind for kind, row in MODEL_TYPES.items() if row.liger)
         what = (
             f"is a {known.model_type}" if known else "is of an architecture that ftc doesn't know"
         )
@@ -228,24 +226,22 @@ def kernels_fit(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
             document,
             path,
             "kernels-not-supported",
-            f"{spec.model.base} {what}, and Liger has kernels for {len(LIGER)} others",
+            f"{spec.model.base} {what}, and Liger has kernels for {len(others)} others",
             on="value",
             hints=[
                 'leave it to fused_kernels = "auto"',
-                f"or take a model of one of these types: {', '.join(sorted(LIGER))}",
+                f"or take a model of one of these types: {', '.join(others)}",
             ],
         )
 
 
 def can_be_quantized(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """QLoRA packs the weights of linear layers."""
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if isinstance(spec.method, Qlora) and kind in UNQUANTIZED:
-        yield at(
+    if isinstance(spec.method, Qlora) and not facts.traits.quantizable:
+        yield conflict(
             document,
             ("method", "kind"),
-            "conflict",
-            f"{spec.model.base} can't be quantized: it is a {kind}",
+            f"{spec.model.base} can't be quantized: it is a {facts.model_type}",
             on="value",
             why="this architecture reads some weights itself, which bitsandbytes would have packed",
             hints=['set kind = "lora"'],

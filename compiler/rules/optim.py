@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..catalog.optimizers import OPTIMIZERS
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import DEVICE, STAGE, Rule
+from .rule import DEVICE, STAGE, Rule, conflict
 from .train import twice
 
 OPTIMIZER: KeyPath = ("optim", "optimizer")
 SCHEDULER: KeyPath = ("optim", "lr_scheduler")
 
-# What an optimizer doesn't have that [optim] has a key for.
-LACKS = {
-    "lion": {"eps": "Lion divides by nothing"},
-    "lion_8bit": {"eps": "Lion divides by nothing"},
-    "adafactor": {
-        "eps": "Adafactor has constants of its own",
-        "betas": "Adafactor keeps no mean gradient, and its decay follows the step",
-    },
-}
-
 
 def optimizer_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """betas and eps are for the optimizers that have them."""
     name = spec.optim.optimizer
-    for lacked, why in LACKS.get(name, {}).items():
+    for lacked, why in OPTIMIZERS[name].lacks.items():
         path = ("optim", lacked)
         if document.key(path):
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"{name} does not read {lacked}",
                 why=why,
                 others=[(OPTIMIZER, f'optimizer is "{name}"')],
@@ -46,72 +36,70 @@ def optimizer_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> It
 def optimizer_has_its_device(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """Paging needs a GPU to page out of; only AdamW was tried on the host."""
     name = spec.optim.optimizer
-    if name.startswith("paged") and spec.hardware.device == "cpu":
-        plain = name.removeprefix("paged_")
-        yield at(
+    row = OPTIMIZERS[name]
+    if row.unpaged and spec.hardware.device == "cpu":
+        yield conflict(
             document,
             OPTIMIZER,
-            "conflict",
             f"{name} moves its state out of a GPU, and a CPU run has none",
             on="value",
             others=[(DEVICE, 'device is "cpu"')],
-            hints=[f'set optimizer = "{plain}"'],
+            hints=[f'set optimizer = "{row.unpaged}"'],
         )
-    if spec.parallel.offload_optimizer and name != "adamw":
-        yield at(
+    if spec.parallel.offload_optimizer and not row.offloads:
+        yield conflict(
             document,
             ("parallel", "offload_optimizer"),
-            "conflict",
             f"offloaded weights are updated on the host, where ftc has AdamW only, not {name}",
             others=[(OPTIMIZER, f'optimizer is "{name}"')],
             hints=["remove offload_optimizer", 'or set optimizer = "adamw"'],
         )
 
 
-def muon_is_not_clipped(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Muon's updates have a size of their own, which ZeRO would clip as if they were gradients."""
+def updates_are_not_clipped(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """Updates that have a size of their own, ZeRO would clip as if they were gradients."""
     path: KeyPath = ("optim", "max_grad_norm")
-    if spec.optim.optimizer == "muon" and spec.optim.max_grad_norm:
-        yield at(
+    name = spec.optim.optimizer
+    if (why := OPTIMIZERS[name].unclipped) and spec.optim.max_grad_norm:
+        yield conflict(
             document,
             path,
-            "conflict",
-            "with muon nothing is clipped",
-            why="Muon gives each update the same size, whatever the gradient's; DeepSpeed's ZeRO "
-            "would clip those updates, and a run on one device would not",
-            others=[(OPTIMIZER, 'optimizer is "muon"')],
+            f"with {name} nothing is clipped",
+            why=f"{why}; DeepSpeed's ZeRO would clip those updates, and a run on one device would not",
+            others=[(OPTIMIZER, f'optimizer is "{name}"')],
             hints=["remove max_grad_norm", 'or set optimizer = "adamw"'],
         )
 
 
 def matrices_stay_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
-    """Adafactor sums over rows and columns, and ZeRO and 16-bit training flatten every weight."""
-    if spec.optim.optimizer != "adafactor":
+    """Some need rows and columns, and ZeRO and 16-bit training flatten every weight."""
+    name = spec.optim.optimizer
+    if not (needs := OPTIMIZERS[name].whole_matrices):
         return
     other = 'or set optimizer = "adamw_8bit", which saves memory at any stage'
-    why = "Adafactor needs rows and columns; {} every weight to one row"
+    why = f"{needs}; {{}} every weight to one row"
+    said = (OPTIMIZER, f'optimizer is "{name}"')
     if spec.parallel.zero_stage:
         yield at(
             document,
             STAGE,
             "zero-stage",
-            "adafactor runs at ZeRO stage 0 only",
+            f"{name} runs at ZeRO stage 0 only",
             on="value",
             why=why.format(f"stage {spec.parallel.zero_stage} flattens"),
-            others=[(OPTIMIZER, 'optimizer is "adafactor"')],
+            others=[said],
             hints=["set zero_stage = 0", other],
         )
     half = spec.model.dtype in ("bfloat16", "float16")
     if half or (spec.model.dtype == "auto" and spec.hardware.device == "cuda"):
         path: KeyPath = ("model", "dtype")
-        yield at(
+        yield conflict(
             document,
             path if half else OPTIMIZER,
-            "conflict",
-            "adafactor trains in float32 only",
+            f"{name} trains in float32 only",
             on="value",
             why=why.format("DeepSpeed's 16-bit training flattens"),
-            others=[(OPTIMIZER, 'optimizer is "adafactor"')] if half else [],
+            others=[said] if half else [],
             hints=['set model.dtype = "float32"', other],
         )
 
@@ -124,29 +112,26 @@ def schedule_reads_its_keys(spec: Spec, facts: Facts, document: Document) -> Ite
         "inverse_sqrt": "inverse_sqrt falls for ever",
     }
     if name in endless and spec.optim.min_lr_ratio:
-        yield at(
+        yield conflict(
             document,
             ("optim", "min_lr_ratio"),
-            "conflict",
             f"{endless[name]}, so it can't end at min_lr_ratio",
             others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
             hints=["remove min_lr_ratio", 'or set lr_scheduler = "cosine" or "linear"'],
         )
     if name != "warmup_stable_decay" and spec.optim.decay_ratio is not None:
-        yield at(
+        yield conflict(
             document,
             ("optim", "decay_ratio"),
-            "conflict",
             f'only lr_scheduler = "warmup_stable_decay" has a decay_ratio, not "{name}"',
             others=[(SCHEDULER, f'lr_scheduler is "{name}"')],
             hints=["remove decay_ratio", 'or set lr_scheduler = "warmup_stable_decay"'],
         )
     warmups = [k for k in ("warmup_ratio", "warmup_steps") if getattr(spec.optim, k) == 0]
     if name == "inverse_sqrt" and warmups:
-        yield at(
+        yield conflict(
             document,
             ("optim", warmups[0]),
-            "conflict",
             "inverse_sqrt falls from the step at which the warm-up ends, so it needs a warm-up",
             on="value",
             others=[(SCHEDULER, 'lr_scheduler is "inverse_sqrt"')],
@@ -192,7 +177,7 @@ def one_warmup(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnos
 RULES: tuple[Rule, ...] = (
     optimizer_reads_its_keys,
     optimizer_has_its_device,
-    muon_is_not_clipped,
+    updates_are_not_clipped,
     matrices_stay_whole,
     schedule_reads_its_keys,
     decay_follows_warmup,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
-from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Full
 from ..spec.spec import Spec
-from .rule import Rule
+from .rule import Rule, conflict
 
 TRACKERS: KeyPath = ("tracking", "trackers")
 ONLINE: KeyPath = ("tracking", "online")
@@ -22,10 +21,9 @@ def trackers_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
     names = [name for _, name in spec.tracking.each("trackers")] if spec.tracking else []
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        yield at(
+        yield conflict(
             document,
             TRACKERS,
-            "conflict",
             f"{' and '.join(twice)} {'is' if len(twice) == 1 else 'are'} named more than once",
             on="value",
             hints=["name each tracker once"],
@@ -35,10 +33,9 @@ def trackers_once(spec: Spec, facts: Facts, document: Document) -> Iterator[Diag
 def something_goes_online(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """online needs a tracker that sends."""
     if spec.tracking and spec.tracking.online and LOCAL.issuperset(spec.tracking.trackers):
-        yield at(
+        yield conflict(
             document,
             ONLINE,
-            "conflict",
             "TensorBoard writes files and sends nothing, so online has no say",
             others=[(TRACKERS, 'trackers is ["tensorboard"]')],
             hints=[
@@ -53,19 +50,17 @@ def adapter_is_merged(spec: Spec, facts: Facts, document: Document) -> Iterator[
     path: KeyPath = ("export", "merge")
     if isinstance(spec.method, Full):
         if document.key(path):
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 "full fine-tuning has no adapter to merge",
                 others=[(("method", "kind"), 'kind is "full"')],
                 hints=["remove export.merge"],
             )
     elif not spec.export.merge and document.key(("deploy",)):
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             "the server of [deploy] serves the merged model, and merge = false makes none",
             on="value",
             others=[(("deploy",), "[deploy] is here")],
@@ -77,19 +72,13 @@ def chat_samples(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     """top_p has a say only where tokens are drawn."""
     path: KeyPath = ("chat", "top_p")
     if document.key(path) and not spec.chat.temperature:
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             "at temperature 0 the likeliest token is taken, so top_p has no say",
             others=[(("chat", "temperature"), "temperature is 0")],
             hints=["set chat.temperature above 0", "or remove top_p"],
         )
 
 
-RULES: tuple[Rule, ...] = (
-    trackers_once,
-    something_goes_online,
-    adapter_is_merged,
-    chat_samples,
-)
+RULES: tuple[Rule, ...] = (trackers_once, something_goes_online, adapter_is_merged, chat_samples)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..catalog.architectures import INSTEAD
+from ..catalog.architectures import SEGMENTS
+from ..catalog.optimizers import OPTIMIZERS
 from ..catalog.presets import Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
@@ -12,7 +13,7 @@ from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.method import Qlora
 from ..spec.spec import Spec
-from .rule import DEVICE, SHARED, STAGE, Rule
+from .rule import DEVICE, SHARED, STAGE, Rule, conflict
 
 ACCUMULATES: KeyPath = ("train", "grad_accum_dtype")
 
@@ -23,21 +24,22 @@ def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
     one = spec.hardware.nodes * spec.hardware.devices_per_node == 1
     whole = stage == 0 or (stage is None and cpu and one)
     full = dtype == "float32" or (dtype == "auto" and cpu)
-    muon = spec.optim.optimizer == "muon"
-    if spec.train.grad_accum_dtype == "float32" and (whole or muon) and not full:
+    name = spec.optim.optimizer
+    other = not OPTIMIZERS[name].elementwise
+    if spec.train.grad_accum_dtype == "float32" and (whole or other) and not full:
         optimizer: KeyPath = ("optim", "optimizer")
         yield at(
             document,
             ACCUMULATES,
-            "conflict" if muon else "zero-stage",
-            "gradients for Muon are summed in the model's dtype"
-            if muon
+            "conflict" if other else "zero-stage",
+            f"gradients for {OPTIMIZERS[name].title} are summed in the model's dtype"
+            if other
             else "ZeRO stage 0 sums gradients in the model's dtype",
             on="value",
             why="DeepSpeed sums those of 16-bit weights in float32 from stage 1 on, and for element-wise optimizers",
-            others=[(optimizer, 'optimizer is "muon"') if muon else (STAGE, "zero_stage is 0")],
+            others=[(optimizer, f'optimizer is "{name}"') if other else (STAGE, "zero_stage is 0")],
             hints=[
-                'set optim.optimizer = "adamw"' if muon else "set parallel.zero_stage = 1",
+                'set optim.optimizer = "adamw"' if other else "set parallel.zero_stage = 1",
                 "or remove grad_accum_dtype",
             ],
         )
@@ -45,10 +47,8 @@ def accumulation_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[
 
 def groups_are_whole(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """The devices make up groups of the same size."""
-    shared, world = (
-        spec.parallel.sequence_parallel_size,
-        spec.hardware.nodes * spec.hardware.devices_per_node,
-    )
+    shared = spec.parallel.sequence_parallel_size
+    world = spec.hardware.nodes * spec.hardware.devices_per_node
     if world % shared:
         sizes = _sizes(world, facts)
         yield at(
@@ -105,8 +105,7 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
     """Ulysses drops masks, so attention must be told by other means where samples end."""
     if spec.parallel.sequence_parallel_size == 1:
         return
-    kind = facts.architecture.model_type if facts.architecture else ""
-    wanted = spec.model.attention
+    able, wanted = facts.traits.attention, spec.model.attention
     noise = spec.method.neftune_noise_alpha
     found: list[tuple[bool, KeyPath, str, str]] = [
         (
@@ -116,9 +115,9 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
             'set attention = "auto"',
         ),
         (
-            wanted == "auto" and kind in INSTEAD,
+            wanted == "auto" and able != SEGMENTS,
             ("model", "base"),
-            f"a {kind}, which runs {INSTEAD.get(kind)} attention,",
+            f"a {facts.model_type}, which runs {able} attention,",
             "choose another base",
         ),
     ]
@@ -146,10 +145,9 @@ def sequences_can_be_shared(spec: Spec, facts: Facts, document: Document) -> Ite
             hints=["set zero_stage = 2", "or remove sequence_parallel_size"],
         )
     if noise is not None:
-        yield at(
+        yield conflict(
             document,
             ("method", "neftune_noise_alpha"),
-            "conflict",
             "NEFTune does not go with sequences that devices share",
             why="its noise depends on the length of a sample, of which a device has a part",
             others=[(SHARED, "sequence_parallel_size is set here")],
@@ -189,10 +187,9 @@ def offload_fits(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     for key, (offloads, stages, names, what) in wanted.items():
         path = ("parallel", key)
         if offloads and spec.hardware.device == "cpu":
-            yield at(
+            yield conflict(
                 document,
                 path,
-                "conflict",
                 f"a CPU run can't offload {what}: all is in the host's memory already",
                 others=[(DEVICE, 'device is "cpu"')],
                 hints=[f"remove parallel.{key}"],

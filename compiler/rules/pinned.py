@@ -14,7 +14,7 @@ from ..facts.gather import Facts, modelscope_id
 from ..spec.data import Source
 from ..spec.model import Model
 from ..spec.spec import Spec
-from .rule import BASE, Rule
+from .rule import BASE, Rule, conflict
 
 REVISION: KeyPath = ("model", "revision")
 COMMIT = re.compile(r"[0-9a-fA-F]{40}\Z")  # branches and tags move; what is shorter may be one
@@ -25,10 +25,9 @@ def weights_have_a_source(spec: Spec, facts: Facts, document: Document) -> Itera
     model, preset, path = spec.model, facts.preset, ("model", "source")
     others = [(BASE, f'base is "{model.base}"')]
     if model.source is not None and (preset is None or modelscope_id(model.base)):
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             f"`source` is for presets, and {model.base} is not one: it names its own weights",
             others=others,
             hints=["remove model.source"],
@@ -53,10 +52,9 @@ def model_is_pinned(spec: Spec, facts: Facts, document: Document) -> Iterator[Di
     broken = any(problem.code in ("unknown-model", "bad-model") for problem in facts.problems)
     if model.revision is not None and not on_hub:
         where = "a package, pinned by its hash" if packaged else "a local folder"
-        yield at(
+        yield conflict(
             document,
             REVISION,
-            "conflict",
             f"`revision` is for models of the Hub, and {model.base} comes from {where}",
             others=[(BASE, f'base is "{model.base}"')],
             hints=["remove model.revision", *(['or set source = "hub"'] if packaged else [])],
@@ -109,8 +107,4 @@ def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnost
         )
 
 
-RULES: tuple[Rule, ...] = (
-    weights_have_a_source,
-    model_is_pinned,
-    no_secret,
-)
+RULES: tuple[Rule, ...] = (weights_have_a_source, model_is_pinned, no_secret)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
+from ..document.at import at
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.data import Source
@@ -16,3 +18,8 @@ BASE: KeyPath = ("model", "base")
 DEVICE: KeyPath = ("hardware", "device")
 STAGE: KeyPath = ("parallel", "zero_stage")
 SHARED: KeyPath = ("parallel", "sequence_parallel_size")
+
+
+def conflict(document: Document, path: KeyPath, message: str, **more: Any) -> Diagnostic:
+    """Keys that don't go together, told at one of them; `more`: the rest of what `at` takes."""
+    return at(document, path, "conflict", message, **more)

@@ -25,20 +25,8 @@ from . import (
 )
 from .rule import Rule
 
-RULES: tuple[Rule, ...] = (
-    *train.RULES,
-    *hardware.RULES,
-    *parallel.RULES,
-    *deploy.RULES,
-    *optim.RULES,
-    *data.RULES,
-    *outputs.RULES,
-    *model.RULES,
-    *base.RULES,
-    *hub.RULES,
-    *tokens.RULES,
-    *targets.RULES,
-    *method.RULES,
-    *experts.RULES,
-    *pinned.RULES,
+FILES = (
+    *(train, hardware, parallel, deploy, optim, data, outputs, model),
+    *(base, hub, tokens, targets, method, experts, pinned),
 )
+RULES: tuple[Rule, ...] = tuple(rule for file in FILES for rule in file.RULES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from ..catalog.architectures import EXPERT_LAYERS, UNADAPTED
 from ..catalog.presets import EMBEDDINGS, Architecture
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.guess import guess
@@ -16,7 +15,7 @@ from ..spec.keys import Refused
 from ..spec.method import Lora
 from ..spec.spec import Spec
 from .experts import expert_layers
-from .rule import Rule
+from .rule import Rule, conflict
 
 LAYERS: KeyPath = ("method", "layers_to_transform")
 
@@ -43,7 +42,7 @@ def names_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
         return
     leaves, linears = _leaves(known), list(known.linears or ())
     experts = expert_layers(known)
-    linears += EXPERT_LAYERS.get(known.model_type, ()) if linears else ()
+    linears += facts.traits.experts if linears else ()
     every = [*known.names(), *experts]
     told = EMBEDDINGS if known.tied else EMBEDDINGS & {*spec.method.modules_to_save}
     for path, name in _named(spec.method):
@@ -79,7 +78,7 @@ def parts_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
     local, known = facts.local_model, facts.architecture
     if not isinstance(spec.method, Lora) or not local or not local.parts or known is None:
         return
-    layers = EXPERT_LAYERS.get(known.model_type, ())
+    layers = facts.traits.experts
     parts = {*local.parts, *layers, *EMBEDDINGS, "mlp", "experts"} - {"weight", "bias"}
     shown = sorted(part for part in parts if not part.isdigit())
     for path, name in _named(spec.method):
@@ -98,17 +97,15 @@ def parts_exist(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagno
 
 def layers_are_adapted(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """No layer is named that PEFT can't adapt."""
-    kind = facts.architecture.model_type if facts.architecture else ""
-    if not isinstance(spec.method, Lora) or kind not in UNADAPTED:
+    if not isinstance(spec.method, Lora):
         return
     for path, name in _named(spec.method):
         last = name.rpartition(".")[2]
-        if path[1] == "target_modules" and last in UNADAPTED[kind]:
-            yield at(
+        if path[1] == "target_modules" and last in facts.traits.unadapted:
+            yield conflict(
                 document,
                 path,
-                "conflict",
-                f"PEFT can't adapt the {last} of a {kind}",
+                f"PEFT can't adapt the {last} of a {facts.model_type}",
                 on="value",
                 why="the model does not call it as a linear layer, or it gets no gradient",
                 hints=[
@@ -127,17 +124,13 @@ def tied_layers_stay(spec: Spec, facts: Facts, document: Document) -> Iterator[D
     for index, name in spec.method.each("target_modules"):
         last = name.rpartition(".")[2]
         if last in EMBEDDINGS - saved:
-            yield at(
+            yield conflict(
                 document,
                 ("method", "target_modules", index),
-                "conflict",
                 f"`{name}` can't get an adapter: head and embedding of {spec.model.base} are one weight",
                 on="value",
                 why="merged, the adapter of one of them would change the other, too",
-                hints=[
-                    f'train it whole: modules_to_save = ["{last}"]',
-                    f'or remove "{name}"',
-                ],
+                hints=[f'train it whole: modules_to_save = ["{last}"]', f'or remove "{name}"'],
             )
 
 
@@ -166,10 +159,9 @@ def blocks_have_names(spec: Spec, facts: Facts, document: Document) -> Iterator[
         return
     known = facts.architecture is not None and facts.architecture.linears
     if method.target_modules == "all-linear" and not known:
-        yield at(
+        yield conflict(
             document,
             LAYERS,
-            "conflict",
             "`layers_to_transform` needs the names of the layers in target_modules",
             why=f'ftc does not know the layers of {spec.model.base}, so it can\'t name "all-linear"',
             hints=['set target_modules, such as ["q_proj", "v_proj"]', "or remove it"],

@@ -12,7 +12,7 @@ from ..facts.chat_clock import asks
 from ..facts.gather import Facts
 from ..spec.model import DATE
 from ..spec.spec import Spec
-from .rule import BASE, Rule
+from .rule import BASE, Rule, conflict
 
 
 def tokens_have_embeddings(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
@@ -100,10 +100,9 @@ def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
         return
     template = facts.template_name
     if given:
-        yield at(
+        yield conflict(
             document,
             path,
-            "conflict",
             f"the chat template `{template}` asks for no date",
             why="so the key has no effect",
             hints=["remove date"],
@@ -122,8 +121,4 @@ def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     )
 
 
-RULES: tuple[Rule, ...] = (
-    tokens_have_embeddings,
-    tokenizer_is_there,
-    date_is_told,
-)
+RULES: tuple[Rule, ...] = (tokens_have_embeddings, tokenizer_is_there, date_is_told)

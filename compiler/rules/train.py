@@ -9,16 +9,15 @@ from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
 from ..spec.spec import Spec
-from .rule import SHARED, Rule
+from .rule import SHARED, Rule, conflict
 
 
 def twice(
     document: Document, one: tuple[str, str], other: tuple[str, str], what: str
 ) -> Diagnostic:
-    return at(
+    return conflict(
         document,
         one,
-        "conflict",
         f"`{'.'.join(one)}` and `{'.'.join(other)}` both say {what}",
         others=[(other, f"{other[1]} is set here")],
         hints=[f"remove {one[1]}", f"or remove {other[1]}"],
@@ -62,10 +61,9 @@ def best_is_evaluated(spec: Spec, facts: Facts, document: Document) -> Iterator[
         return
     smaller = max(steps for steps in range(1, evaluate + 1) if save % steps == 0)
     set_here = [name for name in ("save_every", "eval_every") if document.key(("train", name))]
-    yield at(
+    yield conflict(
         document,
         ("train", "keep_best"),
-        "conflict",
         f"a checkpoint is saved every {save} steps and the validation loss taken every {evaluate}, so "
         "not every checkpoint has one",
         why="the best checkpoint is the one with the lowest validation loss",
@@ -85,10 +83,9 @@ def patience_can_end(spec: Spec, facts: Facts, document: Document) -> Iterator[D
         return
     evaluations = (steps - 1) // spec.train.eval_every  # before the last step
     if evaluations <= patience:
-        yield at(
+        yield conflict(
             document,
             ("train", "early_stopping_patience"),
-            "conflict",
             f"the run is over before its loss could fail to fall {patience} times",
             on="value",
             why=f"max_steps = {steps} leaves {evaluations} evaluations before the end, one every "

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import WithJsonSchema
 
 from ..rows.formats import AUTO, FORMATS
-from .keys import Line, Table, key
+from .keys import Line, Table, cosmetic, key, resumable
 
 # Whether there is such a format is judged where the file is at hand, which may have a better answer
 # than a list of names; editors have the list.
@@ -50,8 +50,8 @@ class Data(Table, affects="data"):
     """[data]: what is trained on, and how rows become sequences."""
 
     train: list[TrainSource] = key(help="The sources of training rows.", min_length=1)
-    validation: list[Source] = key(
-        [], help="Sources that are held out for the validation loss.", changes="resumable"
+    validation: list[Source] = resumable(
+        [], help="Sources that are held out for the validation loss."
     )
     validation_fraction: float = key(
         0.0, help="Share of the training rows that is held out instead.", ge=0, lt=1
@@ -68,19 +68,17 @@ class Data(Table, affects="data"):
     on_overlong: Literal["drop", "truncate", "error"] = key(
         "drop", help="What happens to a sample longer than max_seq_length. It is always counted."
     )
-    max_dropped_fraction: float | None = key(
+    max_dropped_fraction: float | None = cosmetic(
         None,
         help="The run does not start if a larger share of a source's rows is dropped.",
         ge=0,
         lt=1,
-        changes="cosmetic",
     )
-    max_truncated_fraction: float | None = key(
+    max_truncated_fraction: float | None = cosmetic(
         None,
         help="The run does not start if a larger share of a source's rows is truncated.",
         ge=0,
         lt=1,
-        changes="cosmetic",
     )
     loss_on: Literal["assistant", "last_assistant", "all"] = key(
         "assistant", help="Which text of a conversation carries loss."

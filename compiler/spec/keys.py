@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -35,6 +36,10 @@ def key(
     affects = "cosmetic" if changes == "cosmetic" else affects
     extra: dict[str, Any] = {"changes": changes, "affects": affects, "unit": unit}
     return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+resumable = partial(key, changes="resumable")
+cosmetic = partial(key, changes="cosmetic")
 
 
 def table(model: type[BaseModel], *, help: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .keys import Date, Line, Table, key
+from .keys import Date, Line, Table, key, resumable
 
 DATE = "2024-07-26"  # what Llama 3.1's own template has where an engine has no clock
 
@@ -52,11 +52,10 @@ class Model(Table, affects="numerics"):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = key(
         "auto", help="auto: float32 on a CPU, bfloat16 on Ampere and newer, float16 on older GPUs."
     )
-    attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = key(
+    attention: Literal["auto", "flash_attention_2", "segment_sdpa", "sdpa", "eager"] = resumable(
         "auto",
         help="auto: segment_sdpa, torch's SDPA on each sample of a packed sequence, which needs no package. "
         "flash_attention_2, for Ampere and newer, needs flash-attn: the run's README.md says how.",
-        changes="resumable",
     )
     chat_template: Line = key(
         "model",
@@ -79,20 +78,17 @@ class Model(Table, affects="numerics"):
         None, help="Rotary positions stretched over a longer context."
     )
     trust_remote_code: bool = key(False, help="Run Python code that the model's repository ships.")
-    allow_pickle: bool = key(
+    allow_pickle: bool = resumable(
         False,
         help="Load weights from pickled .bin files, which can hold code, where a base has no safetensors.",
-        changes="resumable",
     )
-    gradient_checkpointing: Literal["auto"] | bool = key(
+    gradient_checkpointing: Literal["auto"] | bool = resumable(
         "auto",
         help="Recompute activations in the backward pass to save memory. auto: on GPUs only.",
-        changes="resumable",
         affects="placement",
     )
-    fused_kernels: Literal["auto", "liger", "none"] = key(
+    fused_kernels: Literal["auto", "liger", "none"] = resumable(
         "auto",
         help="Parts of the model swapped for faster equals. auto: head and loss in one, adapters added "
         "in place. liger: on GPUs, Liger's norms, activations and rotations, too.",
-        changes="resumable",
     )

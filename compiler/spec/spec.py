@@ -1,10 +1,10 @@
 """The spec language: every table and key, with its type, default, unit, help text, resume class and
 what a change of it is about.
 
-The tables stand in spec_model, spec_data, spec_train and spec_use; nothing else holds names, types or
-defaults. The checks, the JSON Schema, the reference page and the error texts are all made from these
-models. A spec is strict (no word is taken for a number), frozen, and closed (`extra="forbid"` at
-every level): a key that is not here does not exist.
+Each table stands in the file of its name; nothing else holds names, types or defaults. The checks, the
+JSON Schema, the reference page and the error texts are all made from these models. A spec is strict (no
+word is taken for a number), frozen, and closed (`extra="forbid"` at every level): a key that is not here
+does not exist.
 
 A default of None means that the value is decided in `resolve` from other keys; the help says how.
 """
@@ -16,7 +16,7 @@ from pydantic import Field
 from .data import Data
 from .deploy import Deploy
 from .hardware import Hardware
-from .keys import RUN, RunName, Table, key, table
+from .keys import RUN, RunName, Table, cosmetic, key, resumable, table
 from .method import Method
 from .model import Model
 from .optim import Optim
@@ -28,23 +28,17 @@ from .train import Train
 class Spec(Table, affects="numerics"):
     """One fine-tuning run."""
 
-    name: RunName = key(
-        help="The run's name, and that of its directory.",
-        pattern=RUN,
-        max_length=100,
-        changes="cosmetic",
+    name: RunName = cosmetic(
+        help="The run's name, and that of its directory.", pattern=RUN, max_length=100
     )
     seed: int = key(42, help="Seed of everything that is random.", ge=0, lt=2**31)
-    deterministic: bool = key(
+    deterministic: bool = resumable(
         False,
         help="Use deterministic algorithms only: a GPU gives the same bits again, more slowly. An "
         "operation that has none ends the run. A CPU run repeats itself without this, too.",
-        changes="resumable",
     )
-    vendor_runtime: bool = key(
-        False,
-        help="Copy ftc.runtime into the run, which then needs no ftc.",
-        changes="cosmetic",
+    vendor_runtime: bool = cosmetic(
+        False, help="Copy ftc.runtime into the run, which then needs no ftc."
     )
     model: Model = Field(description="The model that is tuned.")
     method: Method = Field(description="What is trained of the model.")
