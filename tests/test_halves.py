@@ -47,6 +47,7 @@ FLOORS = {
 # What the compiler may import from the runtime: it needs the standard library alone.
 SHARED = {
     "ftc.runtime.process.base": "digests of a model folder, which a launch compares with the lock's",
+    "ftc.runtime.process.lock": "the shape of ftc.lock, and the digest of the runtime",
 }
 
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from ...runtime.process.base import by_size, digests, other_parts, weight_files, whole_sha256
 from ..diagnostics.tree import is_table
-from ..emit.vendor import VENDORED, runtime_sha256
+from ..emit.vendor import VENDORED
 from ..version import tool_version
-from .lock import run_lock, sha256
+from .lock import run_lock, runtime_sha256, sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "base", "runtime"]
 
