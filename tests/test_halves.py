@@ -32,8 +32,9 @@ FLOORS = {
         ("cli", "api"),  # for people, for programs
     ),
     "runtime": (
-        ("errors", "rows"),
-        ("process", "formats"),  # the system; one row
+        ("errors",),
+        ("process", "rows"),  # the system; rows in files
+        ("formats",),  # what a row says
         ("data",),  # rows become batches, whatever the model
         ("model",),
         ("checkpoint",),  # of a model and its place in the data
@@ -46,6 +47,11 @@ FLOORS = {
 
 # What the compiler may import from the runtime: it needs the standard library alone.
 SHARED = {
+    "ftc.runtime.errors": "the error that a reader raises",
+    "ftc.runtime.formats": "what a row says: functions, and the faults of a row in words",
+    "ftc.runtime.formats.conversations": "the same",
+    "ftc.runtime.rows.files": "rows of text files",
+    "ftc.runtime.rows.json_text": "the same",
     "ftc.runtime.process.base": "digests of a model folder, which a launch compares with the lock's",
     "ftc.runtime.process.lock": "the shape of ftc.lock, and the digest of the runtime",
 }
