@@ -47,6 +47,7 @@ FLOORS = {
 
 # What the compiler may import from the runtime: it needs the standard library alone.
 SHARED = {
+    "ftc.runtime.train.duration": "how long a run is, in words",
     "ftc.runtime.errors": "the error that a reader raises",
     "ftc.runtime.formats": "what a row says: functions, and the faults of a row in words",
     "ftc.runtime.formats.conversations": "the same",

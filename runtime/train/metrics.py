@@ -185,7 +185,9 @@ def start(
     elif log.writes:
         sequences, size = len(stream.sequences), stream.global_batch_size
         epochs = None if stream.end is None else stream.end // sequences
-        say(duration.words(stream.samples.lengths, sequences, size, total_steps, epochs))
+        lengths = stream.samples.lengths
+        tokens = int(lengths.sum())
+        say(duration.words(len(lengths), tokens, sequences, size, total_steps, epochs))
         if stream.end is not None and (few := duration.few_steps(total_steps)):
             say(few)
         say(f"Training steps {first_step + 1} to {total_steps}.")
