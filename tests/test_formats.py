@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from ftc.compiler import CompileError, compile_file
-from ftc.runtime.formats import FORMATS, conversations, instructions
+from ftc.runtime.errors import RunError
+from ftc.runtime.formats import FORMATS, conversations, convert, instructions
 from ftc.runtime.rows import Content, Conversation, Dropped, Preference, Tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,19 @@ def test_the_compiler_reads_rows_as_the_run_does(tmp_path: Path) -> None:
             assert said.startswith(start) and case["error"] in said, case
         else:
             assert "bad-row" not in said, said
+
+
+def test_a_row_that_json_takes_and_python_does_not() -> None:
+    for depth in (300, 700, 900):
+        deep = "[" * depth + "]" * depth
+        turns = '[{"role": "user", "content": "Q", "name": null}, {"role": "assistant", "content": "A"}]'
+        raw = f'{{"messages": {turns}, "meta": {deep}}}'.encode()
+        try:
+            convert(FORMATS["messages"], "messages", "a.jsonl:1", raw)
+        except RunError as error:
+            assert str(error).startswith("a.jsonl:1: error[bad-json]: ") and "deeply" in str(error)
+        else:
+            assert depth < 700
 
 
 @pytest.mark.parametrize("case", pick("error"))

@@ -157,7 +157,7 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
         own = source.format if code else formats.of_unread(source.format, name, KIND_UNREAD)
         rows, found = None, RowFormat(own, code=code)
     else:
-        rows, found, about, lengths = _in_text(file, source, code)
+        rows, found, about, lengths = _in_text(file, content, source, code)
     return DataFile(file, digest, size, rows, content, (), about, tuple(lengths)), found
 
 
@@ -221,14 +221,14 @@ def _wanted(found: RowFormat) -> Sequence[str]:
 
 
 def _in_text(
-    file: Path, source: Source, code: FormatFile | None
+    file: Path, content: bytes | None, source: Source, code: FormatFile | None
 ) -> tuple[int | None, RowFormat, int | None, Sequence[int]]:
     """How many rows a text file has, their format, about how many rows if they were not counted, and about how
     many tokens some of them have.
 
     A small file is read whole, as the run will read it; of a larger one the head. Raises Unusable, RunError.
     """
-    head, whole = _head(file)
+    head, whole = (content, True) if content and file.suffix != ".gz" else _head(file)
     sure = whole or (_kind(file) in LINES and head.endswith(b"\n"))
     rows = _rows(file, head, sure)
     first = list(islice(rows, FIRST))

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import RunError
 from ..rows import Content, Conversation, Dropped, Row
 from ..rows.files import Raw
-from ..rows.json_text import parse_line
+from ..rows.json_text import parse_line, strange_json
 from .agents import moss_sft, msagent
 from .conversations import (
     conversation,
@@ -102,6 +102,8 @@ def convert(format: Format, name: str, place: str, raw: Raw) -> Content | Droppe
         return format(parse(raw, place))
     except Dropped as dropped:
         return dropped
+    except RecursionError as error:
+        raise strange_json(place, error) from None
     except ValueError as error:
         raise RunError(
             "bad-row", f"not a row of the format {name}: {error}", *_example(name), where=place

@@ -65,7 +65,7 @@ def parse_line(raw: bytes, place: str) -> Any:
             where=f"{place}:{error.colno}",
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _strange_json(place, error) from None
+        raise strange_json(place, error) from None
 
 
 def rows_of_list(data: BinaryIO, file: str) -> Iterator[tuple[str, Any]]:
@@ -147,7 +147,7 @@ class _Text:
                     self.move(min(error.pos, len(self.text)))
                     raise self.wrong(f"not JSON: {_said(error)}") from None
             except (ValueError, RecursionError) as error:
-                raise _strange_json(f"{self.file}:{self.line}", error) from None
+                raise strange_json(f"{self.file}:{self.line}", error) from None
             self.more()
         self.move(end)
         return value
@@ -205,7 +205,8 @@ def _not_utf8(where: str, error: UnicodeDecodeError) -> RunError:
     return RunError("bad-encoding", message, "save the file as UTF-8", where=where)
 
 
-def _strange_json(place: str, error: Exception) -> RunError:
+def strange_json(place: str, error: Exception) -> RunError:
+    """Of JSON that Python, or ftc, does not take."""
     message = "not JSON that can be read: a number in it has too many digits"
     if isinstance(error, RecursionError):
         message = "not JSON that can be read: it is nested too deeply"
