@@ -198,12 +198,16 @@ def lock_text(**parts: Any) -> str:
     """A lock as a run reads it, with `parts` of it as given."""
     whole: dict[str, Any] = {
         "runtime": {"version": "1", "sha256": "0"},
+        "spec": {"path": "../spec.toml", "sha256": "0"},
         "plan_id": "0",
         "plan": {"seed": {"value": 1, "changes": ""}},
         "facts": {"data": [], "model": {}},
         "files": {"train.py": "0"},
     }
-    return json.dumps(whole | parts)
+    whole |= parts
+    whole["plan"] = {key: {"origin": "default", **each} for key, each in whole["plan"].items()}
+    data = [{"size": 1, "rows": None, **each} for each in whole["facts"]["data"]]
+    return json.dumps(whole | {"facts": {**whole["facts"], "data": data}})
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

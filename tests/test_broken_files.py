@@ -142,9 +142,9 @@ def run(name: str, tokenizer) -> cache.Tokens:
     return cache.tokens(data.Source(file=name, format=format), tokenizer, settings)
 
 
-def compiled(name: str) -> str:
+def compiled(name: str, format: str = "alpaca") -> str:
     """What the compiler says of the file; "" if nothing."""
-    format = "pretokenized" if name.endswith(".bin") else "alpaca"
+    format = "pretokenized" if name.endswith(".bin") else format
     source = {"source": name, "format": format}
     Path("spec.toml").write_text(toml(merged(BASE, {"data": {"train": [source]}})))
     try:
@@ -154,6 +154,15 @@ def compiled(name: str) -> str:
         return "\n".join(map(str, error.diagnostics))
 
 
+def same_fault(run: str, check: str, name: str) -> bool:
+    """Whether `ftc check` says of a file what the run says, as far as the compiler looks into it."""
+    if name.endswith((".zst", ".arrow", ".parquet")):  # a footer at most
+        return check == "" or "error[damaged-file]" in check
+    if "missing-column" in check:  # of the format that the spec names
+        return "it is missing" in run
+    return check.partition("error[")[2].startswith(run.partition("error[")[2].splitlines()[0])
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_told_in_a_sentence(name, tokenizer):
     content, expected = BROKEN[name]
@@ -161,7 +170,7 @@ def test_a_broken_file_is_told_in_a_sentence(name, tokenizer):
     with pytest.raises(RunError) as error:
         run(name, tokenizer)
     assert str(error.value).startswith(name + expected), str(error.value)
-    assert compiled(name) == "" or name in compiled(name)
+    assert same_fault(str(error.value), compiled(name), name)
 
 
 def folder_of_that_name(name: str) -> None:

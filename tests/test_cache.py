@@ -173,7 +173,7 @@ def test_the_key_knows_all_code_that_tokens_depend_on(tmp_path):
     own = tmp_path / "rows.py"
     own.write_text("def f(row): return row")
     code = cache._code(data.Source(file="a.jsonl", format=f"{own}:f"))
-    assert code["rows.py"] != code["own"] == lock.sha256(own)
+    assert code["rows/__init__.py"] != code["own"] == lock.sha256(own)
     assert {"data/words.py", "data/__init__.py", "formats/__init__.py"} <= code.keys()
 
 

@@ -23,6 +23,7 @@ from ftc.compiler.spec.other_tools import RENAMED
 
 ERRORS = Path(__file__).parent / "errors"
 COMPILER = Path(__file__).parent.parent / "compiler"
+RUNTIME = COMPILER.parent / "runtime"
 AT_LEAST = 341  # cases: discovery that finds none would pass all of them
 CODE = re.compile(r"^[^\n]*?: (?:error|warning)\[([a-z0-9-]+)\]: ", re.MULTILINE)
 MAKERS = {
@@ -120,7 +121,8 @@ def test_every_case_is_found() -> None:
 def codes_in_source() -> set[str]:
     """Every code of a diagnostic: what stands as one in a call that makes one."""
     found: set[str] = set()
-    for path in sorted(COMPILER.rglob("*.py")):
+    readers = [*RUNTIME.glob("rows/*.py"), *RUNTIME.glob("formats/*.py")]
+    for path in sorted([*COMPILER.rglob("*.py"), *readers]):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             candidates: list[ast.AST] = []
             if isinstance(node, ast.Call) and name_of(node.func) in MAKERS:

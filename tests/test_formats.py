@@ -9,11 +9,14 @@ import json
 from pathlib import Path
 
 import pytest
-from ftc.compiler.rows.formats import misfit
-from ftc.runtime.formats import FORMATS, conversations, instructions
+from ftc.compiler import CompileError, compile_file
+from ftc.runtime.errors import RunError
+from ftc.runtime.formats import FORMATS, conversations, convert, instructions
 from ftc.runtime.rows import Content, Conversation, Dropped, Preference, Tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from .specs import BASE, merged, toml
 
 HERE = Path(__file__).parent
 TABLE = json.loads((HERE.parent / "runtime/formats/formats.json").read_text("utf-8"))
@@ -56,69 +59,44 @@ def test_the_compiler_knows_who_may_speak():
 
 
 @pytest.mark.parametrize("case", READ)
-def test_what_the_runtime_reads_fits_for_the_compiler(case: dict):
-    whole = {**dict.fromkeys(TABLE[case["format"]]["columns"]), **case["row"]}
-    assert misfit(case["format"], whole) == "" or case["row"].get("conversation") == []
-
-
-@pytest.mark.parametrize("case", READ)
 def test_a_row_becomes_what_its_format_says(case: dict):
     assert FORMATS[case["format"]](case["row"]) == content(case)
 
 
-ASKED = {"role": "user", "content": "Q"}
-CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
-PARTS = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
-IMAGE = [{"type": "image_url", "image_url": {"url": "x"}}]
+def test_the_compiler_reads_rows_as_the_run_does(tmp_path: Path) -> None:
+    """It refuses the same, at the line, in the same words, and takes the rest."""
+    columns = {name: entry["columns"] for name, entry in TABLE.items()}
+    for number, case in enumerate(CASES):
+        if not set(columns[case["format"]]) <= case["row"].keys():
+            continue  # another fault for the compiler: the format does not fit the file
+        rows = tmp_path / f"{number}.jsonl"
+        rows.write_text(json.dumps(case["row"]) + "\n")
+        source = {"source": rows.name, "format": case["format"]}
+        spec = tmp_path / "spec.toml"
+        spec.write_text(toml(merged(BASE, {"data": {"train": [source]}})))
+        try:
+            compile_file(spec, tmp_path / "out")
+            said = ""
+        except CompileError as error:
+            said = "\n".join(map(str, error.diagnostics))
+        if "error" in case:
+            start = f"{rows}:1:1: error[bad-row]: not a row of the format {case['format']}: "
+            assert said.startswith(start) and case["error"] in said, case
+        else:
+            assert "bad-row" not in said, said
 
 
-@pytest.mark.parametrize(
-    "name, row",
-    [
-        *[
-            ("messages", {"messages": [ASKED, {"role": "assistant", **said}]})
-            for said in (
-                {"content": "A"},
-                {"content": ""},
-                {"content": 3},
-                {"content": None},
-                {"content": {"text": "A"}},
-                {"content": PARTS},
-                {"content": []},
-                {"content": IMAGE},
-                {},
-                {"tool_calls": [CALL]},
-                {"content": None, "tool_calls": [CALL]},
-                {"content": 3, "tool_calls": [CALL]},
-                {"tool_calls": []},
-                {"function_call": CALL["function"]},
-            )
-        ],
-        ("messages", {"messages": []}),
-        ("messages", {"messages": [ASKED, {"role": "asistant", "content": "A"}]}),
-        *[
-            ("sharegpt", {"conversations": [{"from": "human", "value": "Q"}, said]})
-            for said in (
-                {"from": "gpt", "value": "A"},
-                {"from": "gpt", "value": 3},
-                {"from": "gpt"},
-                {"from": "gpt", "content": "A"},
-                {"from": "function_call", "value": json.dumps(CALL["function"])},
-                {"from": "function_call", "value": CALL["function"]},
-            )
-        ],
-        ("sharegpt", {"conversations": []}),
-        ("wizardlm", {"conversations": [{"from": "human", "value": None}]}),
-    ],
-)
-def test_the_compiler_refuses_the_messages_that_the_runtime_does(name, row) -> None:
-    """In the same words; the compiler names the old role `function`, too."""
-    try:
-        FORMATS[name](row)
-    except ValueError as error:
-        assert misfit(name, row).replace("tool, function;", "tool;") == str(error)
-    else:
-        assert misfit(name, row) == ""
+def test_a_row_that_json_takes_and_python_does_not() -> None:
+    for depth in (300, 700, 900):
+        deep = "[" * depth + "]" * depth
+        turns = '[{"role": "user", "content": "Q", "name": null}, {"role": "assistant", "content": "A"}]'
+        raw = f'{{"messages": {turns}, "meta": {deep}}}'.encode()
+        try:
+            convert(FORMATS["messages"], "messages", "a.jsonl:1", raw)
+        except RunError as error:
+            assert str(error).startswith("a.jsonl:1: error[bad-json]: ") and "deeply" in str(error)
+        else:
+            assert depth < 700
 
 
 @pytest.mark.parametrize("case", pick("error"))

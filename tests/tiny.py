@@ -76,7 +76,7 @@ def read(source: Any) -> Iterator[tuple[str, Any]]:
 
     format = formats.function(source.format)
     for place, raw in reading.raw_rows(source):
-        content = reading.convert(format, source.format, place, raw)
+        content = formats.convert(format, source.format, place, raw)
         if not isinstance(content, Dropped):
             yield place, content
 

@@ -6,6 +6,15 @@ compiler says it, a case under tests/errors.
 
 from __future__ import annotations
 
+# What is wrong with a data file, found by `ftc check` in a small one, and by the run. The place is that in the file.
+ROWS = {
+    "damaged-file": "A data file is damaged, or not of its kind.",
+    "bad-encoding": "A data file is not UTF-8.",
+    "bad-json": "A row of a data file is not JSON, or the file is not a list of rows.",
+    "bad-table": "A row of a .csv or .tsv file does not have the fields that its header names.",
+    "bad-row": "A row is not of its source's format.",
+}
+
 # By what one is about, in the order of the reference page.
 COMPILER: dict[str, dict[str, str]] = {
     "Reading the spec": {
@@ -79,8 +88,7 @@ COMPILER: dict[str, dict[str, str]] = {
         "bad-source": "The source is no kind of file that ftc reads, and no Hub id.",
         "missing-file": "The spec names a file that is not there.",
         "empty-data": "The data file has no rows.",
-        "bad-data": "The data file is not what its name says: a row is not JSON, a table of columns "
-        "or UTF-8. The place is that in the data file.",
+        **ROWS,
         "missing-column": "The rows do not have the columns that the format reads.",
         "unknown-format": "No format has that name, and it is not `FILE.py:FUNCTION`.",
         "no-format": "The format is to be told by the columns, and they fit none, or several.",
@@ -184,14 +192,10 @@ RUN: dict[str, str] = {
     "missing-file": "A file that the run was compiled with is gone, or may not be read.",
     "no-data": "A data set of the Hub could not be had.",
     "changed-file": "A data file changed while it was read.",
-    "bad-encoding": "A data file is not UTF-8.",
-    "bad-json": "A row of a data file is not JSON.",
-    "bad-row": "A row is not of its source's format.",
+    **ROWS,
     "bad-format": "The file of a custom format does not run, or lacks the function.",
     "empty-data": "A data file has no row.",
     "mixed-kinds": "Rows of different formats can't be written to one file.",
-    "damaged-file": "A data file is damaged or not of its kind.",
-    "bad-table": "The header of a table of rows is not usable.",
     "token-zero": "A token of an InternEvo file has no sign, so whether it is learnt can't be told.",
     "too-many-{name}": "More rows are dropped or truncated than the spec allows.",
     "preference-rows": "The rows are pairs of answers, which no method learns from yet.",

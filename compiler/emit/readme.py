@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ...runtime.train.duration import about
 from ..facts.gather import Facts
-from ..plan.duration import about, duration
+from ..plan.duration import duration
 from ..plan.parameters import trainable_parameters
 from ..plan.plan import Plan
 from ..plan.values import Value, leaves

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 
 from ..catalog.presets import resource
@@ -18,15 +17,6 @@ def runtime_files() -> dict[str, bytes]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json"))
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {name: path.read_bytes() for name, path in names.items() if name[:6] != "tools/"}
-
-
-def runtime_sha256() -> str:
-    """One digest for them; `ftc.runtime.process.lock.tree_sha256` computes it again at launch."""
-    lines = (
-        f"{path}\0{hashlib.sha256(content).hexdigest()}\n"
-        for path, content in runtime_files().items()
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def vendored_files() -> dict[str, bytes]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...runtime.train.duration import FEW, about
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at, first_set
 from ..document.load import Document
 from ..facts.gather import Facts
-from ..plan.duration import Duration, about, duration
+from ..plan.duration import Duration, duration
 from ..plan.plan import Plan
 from ..plan.values import Origin, Value
 
-FEW = 30  # steps: with the learning rates of the presets, fewer move a model little
 GOAL = 50  # steps that a way out aims at
 EPOCHS = 12  # that a way out asks for, at most
 LOST = 0.2  # share of the rows that may be too long, by an estimate, without a word

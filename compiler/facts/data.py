@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import re
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..catalog.hubs import DELIMITERS, LINES, is_file, is_hub_id, modelscope_id
+from ...runtime.errors import RunError
+from ...runtime.formats import FORMATS as FUNCTIONS
+from ...runtime.formats import convert, parse, texts
+from ...runtime.rows.files import damaged, empty, read, unpacked
+from ...runtime.rows.json_text import check_characters
+from ..catalog.hubs import LINES, is_file, is_hub_id, modelscope_id
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
-from ..diagnostics.tree import is_table
 from ..document.at import at
 from ..document.load import Document
 from ..rows import formats
 from ..rows.custom_format import FormatFile, custom
 from ..rows.formats import FORMATS
-from ..rows.json_rows import Row, json_lines, json_list
 from ..rows.lengths import Sampler
 from ..rows.names import exists, missing, no_source
 from ..rows.parquet import footer
 from ..rows.patterns import expand, is_pattern, joined_sha256
-from ..rows.table_rows import header, table_rows
 from ..rows.unusable import Unusable
 from ..spec.data import Source
 
 COPY_LIMIT = 10_000_000  # bytes; larger files are referred to, not copied into the run
 HEAD = 1_000_000  # bytes of a larger file that are looked at
 FIRST = 20  # rows that tell a format
+Row = tuple[str, dict[str, Any]]  # where it stands, as `FILE:LINE`
+LARGE_ROW = "its first row is too large to be looked at"
 KIND_UNREAD = "files of this kind are read when the run starts"
 
 
@@ -73,31 +75,50 @@ def look_up(
     folder = Path(document.path).parent
     try:
         return *_look_up(source, folder), None
-    except Unusable as problem:
+    except RunError as error:
+        code, message, *hints = error.args
+        problem = Unusable(code, message, *hints)
+        name, line, column = _place(error.where)
+        text = _line(name, line) if line else None
+    except Unusable as unusable:
+        problem = unusable
         if problem.place is None:
             where = (*path, problem.key)
-            return (
-                None,
-                None,
-                at(document, where, problem.code, problem.message, on="value", hints=problem.hints),
-            )
+            hints = problem.hints
+            said = at(document, where, problem.code, problem.message, on="value", hints=hints)
+            return None, None, said
+        name = str(problem.file or folder / source.source)
         line, column, text = problem.place
-        named = document.locate((*path, problem.key))
-        return (
-            None,
-            None,
-            Diagnostic(
-                problem.code,
-                problem.message,
-                str(problem.file or folder / source.source),
-                line,
-                column,
-                column + 1,
-                source=text,
-                notes=(f"{document.where(named)} names this file",),
-                hints=problem.hints,
-            ),
-        )
+    named = document.locate((*path, problem.key))
+    note = f"{document.where(named)} names this file"
+    said = Diagnostic(
+        problem.code,
+        problem.message,
+        name,
+        line,
+        column,
+        column + 1,
+        source=text,
+        notes=(note,),
+        hints=problem.hints,
+    )
+    return None, None, said
+
+
+PLACE = re.compile(r"(?P<file>.*?)(?::(?P<line>\d+)(?::(?P<column>\d+))?|: row \d+)?", re.DOTALL)
+
+
+def _place(where: str) -> tuple[str, int, int]:
+    """File, line and column of a fault in a row: line 0 is the file as a whole."""
+    found = PLACE.fullmatch(where)
+    assert found is not None
+    return found["file"], int(found["line"] or 0), int(found["column"] or 1)
+
+
+def _line(file: str, number: int) -> str:
+    with unpacked(file) as lines:
+        line = next(islice(lines, number - 1, None), b"")
+    return line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").rstrip("\r\n")
 
 
 def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
@@ -124,19 +145,19 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
     about: int | None = None
     lengths: Sequence[int] = ()
     if file.suffix == ".parquet":
-        columns, rows = _footer(file, name)
+        try:
+            columns, rows = footer(file)
+        except ValueError as error:
+            raise damaged(str(file), error) from None
         found = _format(source, columns, [], code)
         _columns_fit(found, columns, [], source)
         if not rows:
-            raise _empty(source, found)
+            raise _empty(file, found.name)
     elif file.suffix in (".arrow", ".zst"):  # not looked into: that needs more than Python has
         own = source.format if code else formats.of_unread(source.format, name, KIND_UNREAD)
         rows, found = None, RowFormat(own, code=code)
-    elif content is not None and file.suffix != ".gz":
-        rows, found, lengths = _table(content, source, code)
     else:
-        rows = None
-        found, about, lengths = _of_head(file, size, source, code)
+        rows, found, about, lengths = _in_text(file, content, source, code)
     return DataFile(file, digest, size, rows, content, (), about, tuple(lengths)), found
 
 
@@ -169,21 +190,13 @@ def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
     return DataFile(folder / source.source, digest, size, rows, None, tuple(files)), first
 
 
-def _footer(file: Path, name: str) -> tuple[tuple[str, ...], int]:
-    try:
-        return footer(file)
-    except ValueError as error:
-        hint = "a file that was not written to its end looks like this: copy or write it again"
-        raise Unusable("bad-data", f"{name} is no Parquet file: {error}", hint) from None
-
-
 def _format(
     source: Source, columns: Sequence[str], rows: Sequence[Row], code: FormatFile | None
 ) -> RowFormat:
     """The format that the spec names, or that these columns and first rows tell. Raises Unusable."""
     if code is not None:
         return RowFormat(source.format, code=code)
-    name = formats.choose(source.format, source.source, columns, [row for row, _ in rows])
+    name = formats.choose(source.format, source.source, columns, [row for _, row in rows])
     names = ", ".join(FORMATS[name].columns)
     return RowFormat(name, f"columns {names} of {source.source}" if name != source.format else "")
 
@@ -196,8 +209,8 @@ def _columns_fit(
         return
     have = ", ".join(f"`{column}`" for column in columns[:10]) or "none"
     message = f"the format {found.name} needs the column `{lacking[0]}`; {source.source} has {have}"
-    fits = formats.told(columns, [row for row, _ in first])
-    hints = formats.renames([row for row, _ in first]) if found.name == "messages" else []
+    fits = formats.told(columns, [row for _, row in first])
+    hints = formats.renames([row for _, row in first]) if found.name == "messages" else []
     hints += [f'set format = "{name}", which fits these columns' for name in fits]
     hints += [] if hints else [f"a row of this format is {FORMATS[found.name].example_row}"]
     raise Unusable("missing-column", message, *hints, key="format")
@@ -207,68 +220,62 @@ def _wanted(found: RowFormat) -> Sequence[str]:
     return () if found.code else FORMATS[found.name].columns
 
 
-def _of_head(
-    file: Path, size: int, source: Source, code: FormatFile | None
-) -> tuple[RowFormat, int | None, list[int]]:
-    """Of a file that is large or compressed, by its head: its format, and about how many rows it has, how
-    long (None and nothing where its head does not tell)."""
-    kind = _kind(source.source)
-    packed = file.suffix == ".gz"
-    try:
-        with gzip.open(file) if packed else file.open("rb") as data:
-            head = data.read(HEAD) if kind == ".json" else data.readline(COPY_LIMIT)
-            more = b"" if kind == ".json" else data.read(max(0, HEAD - len(head)))
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        message = f"{source.source} is no gzip file, or a damaged one"
-        raise Unusable("bad-data", message, "copy it again from where it came") from None
-    if kind in DELIMITERS:
-        columns, first = header(head, DELIMITERS[kind]), []
-    else:
-        first = list(json_lines(head)) if kind in LINES else _first_of_list(head)
-        columns = tuple(first[0][0]) if first else ()
-    if not head.strip():
-        raise _empty(source, None)
+def _in_text(
+    file: Path, content: bytes | None, source: Source, code: FormatFile | None
+) -> tuple[int | None, RowFormat, int | None, Sequence[int]]:
+    """How many rows a text file has, their format, about how many rows if they were not counted, and about how
+    many tokens some of them have.
+
+    A small file is read whole, as the run will read it; of a larger one the head. Raises Unusable, RunError.
+    """
+    head, whole = (content, True) if content and file.suffix != ".gz" else _head(file)
+    sure = whole or (_kind(file) in LINES and head.endswith(b"\n"))
+    rows = _rows(file, head, sure)
+    first = list(islice(rows, FIRST))
+    if not first and sure:
+        raise _empty(file, source.format)
+    if not first:
+        own = source.format if code else formats.of_unread(source.format, source.source, LARGE_ROW)
+        return None, RowFormat(own, code=code), None, ()
+    columns = tuple(first[0][1])
     found = _format(source, columns, first, code)
-    if columns:
-        _columns_fit(found, columns, first, source)
-    sampler, used = _measured(kind, head, head + more, found)
-    about = round(sampler.seen * size / used) if used and not packed else None
-    return found, about, sampler.found if about else []
-
-
-def _measured(kind: str, first: bytes, head: bytes, found: RowFormat) -> tuple[Sampler, int]:
-    """The rows in the head of a file, measured, and how many bytes they take; 0 if that can't be told."""
+    _columns_fit(found, columns, first, source)
     sampler = Sampler(_read_by(found))
-    whole = head[: head.rfind(b"\n") + 1] or first
-    used = len(whole)
-    with suppress(
-        Unusable, UnicodeDecodeError
-    ):  # what is wrong there is said when the run reads it
-        if kind == ".json":
-            rows, used = _rows_of_list(head)
-        elif kind in DELIMITERS:
-            rows = [row for row, _ in table_rows(whole.rstrip(b"\n"), DELIMITERS[kind])]
-        else:
-            rows = [row for row, _ in json_lines(whole)]
-        for row in rows:
-            sampler.add(row)
-        return sampler, used
-    return sampler, 0
+    for place, row in chain(first, rows):
+        if not found.code:
+            for text in texts(convert(FUNCTIONS[found.name], found.name, place, row)):
+                check_characters(text, place)
+        sampler.add(row)
+    if whole:
+        return sampler.seen, found, None, sampler.found
+    if file.suffix == ".gz":  # how large it is unpacked, its size does not tell
+        return None, found, None, ()
+    return None, found, round(sampler.seen * file.stat().st_size / len(head)), sampler.found
 
 
-def _rows_of_list(head: bytes) -> tuple[list[dict[str, Any]], int]:
-    """The rows in the head of a list that goes on, and the bytes up to the end of the last of them."""
-    text = head.decode("utf-8-sig", "ignore")
-    decoder, rows = json.JSONDecoder(), list[dict[str, Any]]()
-    place = text.find("[") + 1
-    with suppress(ValueError, RecursionError):
-        while start := re.compile(r"[\s,]*").match(text, place):
-            row, end = decoder.raw_decode(text, start.end())
-            if not is_table(row):
-                break
-            rows.append(row)
-            place = end
-    return rows, len(text[:place].encode())
+def _head(file: Path) -> tuple[bytes, bool]:
+    """The text of a file, and whether it is all of it: of one that is large the head, if it can be in whole lines."""
+    try:
+        with unpacked(str(file)) as data:
+            content = data.read(COPY_LIMIT + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise damaged(str(file), error) from None
+    if len(content) <= COPY_LIMIT:
+        return content, True
+    if _kind(file) == ".json":
+        return content[:HEAD], False
+    end = max(content.find(b"\n", HEAD), content[:HEAD].rfind(b"\n"))
+    return content[: end + 1] or content, False
+
+
+def _rows(file: Path, content: bytes, sure: bool) -> Iterator[Row]:
+    """The rows in a text; unless `sure`, it ends where a row can't be read, as that may be cut."""
+    try:
+        for place, raw in read(str(file), content):
+            yield place, parse(raw, place)
+    except RunError:
+        if sure:
+            raise
 
 
 def _read_by(found: RowFormat) -> tuple[str, ...]:
@@ -280,55 +287,14 @@ def _read_by(found: RowFormat) -> tuple[str, ...]:
     return (*known.columns, *more)
 
 
-def _kind(name: str) -> str:
+def _kind(file: Path) -> str:
     """The suffix of a text file, without that of its compression."""
-    return Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
+    return Path(file.name.removesuffix(".gz")).suffix
 
 
-def _first_of_list(head: bytes) -> list[Row]:
-    """The first row of a list that goes on; none if it can't be told from the list's head."""
-    text = head.decode("utf-8-sig", "replace").lstrip().removeprefix("[").lstrip()
-    with suppress(ValueError, RecursionError):
-        row, _ = json.JSONDecoder().raw_decode(text)
-        return [(row, (1, 1, ""))] if is_table(row) else []
-    return []
-
-
-def _table(
-    content: bytes, source: Source, code: FormatFile | None
-) -> tuple[int, RowFormat, list[int]]:
-    """How many rows the file has, their format, and about how many tokens some of them have. Raises Unusable."""
-    kind = _kind(source.source)
-    if kind in DELIMITERS:
-        rows = table_rows(content, DELIMITERS[kind])
-    else:
-        rows = json_lines(content) if kind in LINES else json_list(content)
-    first = list(islice(rows, FIRST))
-    if not first:
-        raise _empty(source, None)
-    columns = tuple(first[0][0])
-    found = _format(source, columns, first, code)
-    _columns_fit(found, columns, first, source)
-    number = 0
-    sampler = Sampler(_read_by(found))
-    for row, place in chain(first, rows):
-        number += 1
-        sampler.add(row)
-        lacking = [column for column in _wanted(found) if column not in row]
-        if lacking:
-            message = f"this row has no `{lacking[0]}`, as those before it have"
-            raise Unusable("missing-column", message, _example(found.name), place=place)
-        if not found.code and (problem := formats.misfit(found.name, row)):
-            message = f"not a row of the format {found.name}: {problem}"
-            hints = (*formats.guesses(found.name, row), _example(found.name))
-            raise Unusable("bad-data", message, *hints, place=place)
-    return number, found, sampler.found
-
-
-def _empty(source: Source, found: RowFormat | None) -> Unusable:
-    name = found.name if found else source.format
+def _empty(file: Path, name: str) -> RunError:
     hint = _example(name) if name in FORMATS else "a data file holds at least one row"
-    return Unusable("empty-data", f"{source.source} has no rows", hint)
+    return empty(str(file), hint)
 
 
 def _example(name: str) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...runtime.process.base import by_size, digests, weight_files
 from ..catalog.architectures import traits
 from ..catalog.hub_ids import model_type_of
 from ..catalog.presets import Architecture, ModelPreset, find_model, modules_of
@@ -18,7 +19,6 @@ from ..diagnostics.tree import is_array, is_table
 from ..document.at import at
 from ..document.load import Document
 from ..spec.spec import Spec
-from .base import by_size, digests, weight_files
 from .chat_template import BASE, Unknown
 from .data import is_hub_id, modelscope_id
 from .no_model import no_model

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ...runtime.train.duration import about
 from ..catalog.accelerators import find_accelerator
 from ..catalog.hubs import repository
 from ..check.suggestions import fits
@@ -26,7 +27,7 @@ from ..document.write_toml import toml
 from ..estimate.duration import EPOCHS, GOAL
 from ..facts.gather import is_file
 from ..facts.near_templates import near_template
-from ..plan.duration import Duration, about, duration
+from ..plan.duration import Duration, duration
 from ..plan.plan import Plan
 from ..rows.formats import AUTO
 from ..spec.keys import dashed

@@ -127,10 +127,3 @@ def _system(template: str) -> int:
     """About how many tokens the system text of a chat template has."""
     found = SYSTEM.search(template)
     return len(found[0]) // BYTES + AROUND + 1 if found else 0
-
-
-def about(number: float, noun: str) -> str:
-    """A number that is not exact, with its noun: two digits of it, as it is below 100, and at least 1."""
-    whole = max(1, round(number))
-    whole = round(whole, -max(0, len(str(whole)) - 2))
-    return f"{whole:,} {noun}{'s' * (whole != 1)}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from textwrap import fill
 
+from ...runtime.train.duration import about
 from ..facts.gather import Facts
-from .duration import Duration, about, duration
+from .duration import Duration, duration
 from .plan import Plan
 
 WIDTH = 80  # columns

@@ -1,6 +1,6 @@
 """Row formats, as far as the compiler knows them: columns, examples, which of them a file is in.
 
-The functions that read rows are the runtime's; `formats.json` beside them is what both know.
+The functions that read rows are the runtime's, and `formats.json` stands beside them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from ...runtime.formats.conversations import listed
 from ..catalog.presets import resource
 from ..diagnostics.guess import nearest
-from ..diagnostics.tree import is_array, is_table
-from . import messages
-from .messages import kind
 from .unusable import Unusable
 
 Row = dict[str, Any]
@@ -79,49 +77,6 @@ def _is_msagent(conversations: Any) -> bool:
     return isinstance(conversations, str) or "<|startofthink|>" in str(conversations)
 
 
-LOOSE = ("msagent", "openorca")  # a column may be of several kinds, or null
-OR_LISTS = ("prompt_completion", "preference")  # texts, or lists of messages
-
-
-def misfit(name: str, row: Row) -> str:
-    """What is wrong with the row's columns, as the format's example has them; "" if nothing is."""
-    columns = () if name in LOOSE else FORMATS[name].columns
-    return next(filter(None, (_misfit(name, column, row[column]) for column in columns)), "")
-
-
-def _misfit(name: str, column: str, value: Any) -> str:
-    format, like, of = FORMATS[name], FORMATS[name].example[column], ""
-    if name in OR_LISTS and not isinstance(value, str):
-        value = [value] if is_table(value) else value
-        if not is_array(value):
-            return f"`{column}` must be a text or a list of messages; it is {kind(value)}"
-        name, of = "messages", f" of `{column}`"
-    elif type(value) is not type(like):
-        return f"`{column}` must be {kind(like)}; it is {kind(value)}"
-    elif not format.roles:
-        return ""
-    speaker = FORMATS[_as_the_other(name, value)]
-    message = next(iter(speaker.example.values()))[0]
-    return messages.misfit(column, value, message, speaker.roles, of)
-
-
-def _as_the_other(name: str, items: Sequence[Any]) -> str:
-    """The runtime reads messages of OpenAI's form under sharegpt's name, and the other way round."""
-    if name in ("messages", "sharegpt") and items:
-        return "sharegpt" if messages.speaks_sharegpt(items) else "messages"
-    return name
-
-
-def guesses(name: str, row: Row) -> list[str]:
-    """A hint at the role that a misfit of this format may mean."""
-    format = FORMATS[name]
-    column = format.columns[0]
-    if not format.roles or not is_array(row[column]):
-        return []
-    near = messages.meant_role(row[column], next(iter(format.example[column][0])), format.roles)
-    return [f'did you mean "{near}"?'] if near else []
-
-
 def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:
     """The formats that rows with these columns may be in: one, if it can be told.
 
@@ -158,11 +113,18 @@ def choose(name: str, source: str, columns: Sequence[str], rows: Sequence[Row]) 
 def renames(rows: Sequence[Row]) -> list[str]:
     """A hint for rows whose chat messages stand in a column that no format calls them by."""
     columns = [] if not rows or "messages" in rows[0] else [*rows[0]]
-    found = [column for column in columns if messages.are_messages(rows[0][column])]
+    found = [column for column in columns if _are_messages(rows[0][column])]
     return [
         f"`{column}` holds chat messages: call the column `messages`, as that format does"
         for column in found[:1]
     ]
+
+
+def _are_messages(value: Any) -> bool:
+    try:
+        return bool(listed(value, ""))
+    except ValueError:
+        return False
 
 
 LISTED = "`ftc data formats` lists them"

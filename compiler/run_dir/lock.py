@@ -7,16 +7,16 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
-
+from ...runtime.process.lock import LOCK, PENDING, is_lock, tree_sha256
+from ..catalog.presets import resource
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diagnostics.guess import nearest
 from ..emit.files import File, Files
 from ..emit.plan_id import plan_id
-from ..emit.vendor import runtime_sha256
 from ..facts.gather import Facts
 from ..plan.identity import identities
 from ..plan.names import key_of
@@ -25,12 +25,15 @@ from ..plan.values import leaves
 from ..spec.describe import changes
 from ..version import VERSION
 
-LOCK = "ftc.lock"
-PENDING = "ftc.lock.new"  # the next lock, while the files that it is about are replaced
-
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def runtime_sha256() -> str:
+    """The digest of the installed runtime, as a launch computes it again."""
+    return tree_sha256(resource("runtime"))
 
 
 def lock(plan: Plan, facts: Facts, files: Files, spec_path: str, spec_text: str) -> File:
@@ -116,64 +119,13 @@ def _model(plan: Plan, facts: Facts) -> dict[str, Any]:
     return model
 
 
-class _Part(BaseModel, strict=True, defer_build=True):
-    """A part of a lock that every command relies on; one of another version may hold more."""
-
-
-class _Version(_Part):
-    version: str
-    sha256: str
-
-
-class _Source(_Part):
-    path: str
-    sha256: str
-
-
-class _Entry(_Part):
-    value: Any
-    origin: str
-
-
-class _Data(_Part):
-    group: str
-    file: str
-    copied: bool
-    sha256: str
-    size: int
-    rows: int | None
-
-
-class _Format(_Part):
-    group: str
-    index: int
-    name: str
-    sha256: str
-
-
-class _Facts(_Part):
-    model: dict[str, Any]
-    data: list[_Data]
-    formats: list[_Format] = []
-
-
-class _Lock(_Part):
-    runtime: _Version
-    spec: _Source
-    plan_id: str
-    plan: dict[str, _Entry] = Field(min_length=1)
-    facts: _Facts
-    files: dict[str, str] = Field(min_length=1)
-
-
 def read_lock(folder: Path, name: str = LOCK) -> dict[str, Any] | None:
     """The lock of a run directory, or None if it has none that can be read."""
     try:
         found: Any = json.loads((folder / name).read_text("utf-8"))
-        _Lock.model_validate(found)
     except (OSError, ValueError, RecursionError):
         return None
-    return found
+    return found if is_lock(found) else None
 
 
 def run_lock(folder: Path, wanted: str) -> dict[str, Any]:

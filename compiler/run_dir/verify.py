@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...runtime.process.base import by_size, digests, other_parts, weight_files, whole_sha256
 from ..diagnostics.tree import is_table
-from ..emit.vendor import VENDORED, runtime_sha256
-from ..facts.base import by_size, digests, other_parts, weight_files, whole_sha256
+from ..emit.vendor import VENDORED
 from ..version import VERSION
-from .lock import run_lock, sha256
+from .lock import run_lock, runtime_sha256, sha256
 
 Kind = Literal["edited", "missing", "stale", "data", "base", "runtime"]
 

@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import RunError
 from ..process.folders import alone, cache
 from ..process.lock import sha256
+from ..rows.files import empty
 from . import reading
 from .ledger import Ledger
 from .reading import Source
@@ -57,10 +58,10 @@ def _hub_fingerprint(source: Source) -> str:
 
 
 def _code(source: Source) -> dict[str, str | None]:
-    """The digests of the code that makes tokens of rows: this folder, the formats, and a format of the user's."""
+    """The digests of the code that makes tokens of rows: this folder, rows, formats, and a format of the user's."""
     runtime = Path(__file__).parent.parent
     found = [
-        runtime / "rows.py",
+        *(runtime / "rows").glob("*.py"),
         *(runtime / "data").glob("*.py"),
         *(runtime / "formats").iterdir(),
     ]
@@ -154,7 +155,7 @@ def _build(
                 ledger.add(counts)
                 bar.update(counts.rows)
         if not ledger.rows:
-            raise RunError("empty-data", "there is no row in it", where=source.name)
+            raise empty(source.name)
         entry: dict[str, Any] = {
             "sha256": sha256(work / "tokens.arrow"),
             "paths": source.paths,

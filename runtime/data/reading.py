@@ -1,20 +1,17 @@
 """Reading rows from files and from the Hub, each row with the place where it stands.
 
-How a file is read is told by its suffix (`files.READERS`); .gz and .zst are opened on the way. Nothing
-is held but the row at hand, so a file may be larger than memory.
+Nothing is held but the row at hand, so a file may be larger than memory.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from ..errors import RunError
-from ..formats.values import without_none
-from ..rows import Content, Dropped, Row
-from . import files
-from .json_text import parse_line
+from ..rows import files
+from ..rows.files import without_none
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,9 @@ class Source:
 
 
 def raw_rows(source: Source) -> Iterator[tuple[str, files.Raw]]:
-    """Yields (place, row) for each row, not yet parsed where that can be put off to `convert`."""
+    """Yields (place, row) for each row, not yet parsed where that can be put off to `formats.convert`."""
     of_files = (row for path in source.paths for row in files.read(path))
     return islice(of_files if source.paths else _hub_rows(source), source.max_samples)
-
-
-Format = Callable[[Row], Content]
-
-
-def convert(format: Format, name: str, place: str, raw: files.Raw) -> Content | Dropped:
-    """What the format called `name` makes of a row. Raises RunError, naming the place, if it can't."""
-    row = parse_line(raw, place) if isinstance(raw, bytes) else raw
-    if not isinstance(row, dict):
-        raise RunError("bad-row", "the row is not a table of columns", where=place)
-    try:
-        return format(row)
-    except Dropped as dropped:
-        return dropped
-    except ValueError as error:
-        raise RunError(
-            "bad-row", f"not a row of the format `{name}`: {error}", where=place
-        ) from None
 
 
 def hub_data(source: Source):

@@ -23,11 +23,11 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
-from ..formats import function
+from ..formats import convert, function
 from ..process import stop
 from ..rows import Conversation, Dropped, Preference, Tokens
+from ..rows.files import Raw
 from . import reading
-from .files import Raw
 from .ledger import Ledger
 from .reading import Source
 from .tokens import Sample, chat_samples, control_tokens, ends, text_samples
@@ -154,7 +154,7 @@ def tokenize(
     contents = []
     format = function(source.format)
     for place, raw in chunk:
-        content = reading.convert(format, source.format, place, raw)
+        content = convert(format, source.format, place, raw)
         if isinstance(content, Dropped):
             ledger.drop(str(content) or "left out by its format", place)
         else:

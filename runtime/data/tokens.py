@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..errors import RunError
 from ..rows import Conversation
+from ..rows.json_text import check_characters
 from . import apart
 from .apart import encode
 from .render import Rendered, Renderer, Span, check_last
@@ -98,7 +99,8 @@ def text_samples(
     one, bare = (encode(tokenizer, ["a"], special=special)[0].ids for special in (True, False))
     start = next((n for n in range(len(one)) if one[n : n + len(bare)] == bare), 0)
     before, after = one[:start], one[start + len(bare) :]  # what the tokenizer puts around a text
-    _check_characters(texts, rows)
+    for text, row in zip(texts, rows, strict=True):
+        check_characters(text, row)
     known = words(tokenizer)
     none = [[]] * len(texts)
     quick = known.samples(texts, none) if known else [None] * len(texts)
@@ -179,7 +181,8 @@ def _chunk(
     dropped_above: int | None = None,
 ) -> list[Sample]:
     texts, everything = [one.text for one in rendered], loss_on == "all"
-    _check_characters(texts, rows)
+    for text, row in zip(texts, rows, strict=True):
+        check_characters(text, row)
     learnt = [_learnt(one, loss_on) for one in rendered]
     marked, borders = ([pair[n] for pair in learnt] for n in (0, 1))
     known = words(tokenizer)
@@ -221,21 +224,6 @@ def _tokenized(
             found = ids, _by_offsets(offsets, stretches[number])
         samples.append((*found, any(cut < borders[number][-1] for cut in cuts[number])))
     return samples
-
-
-def _check_characters(texts: Sequence[str], rows: Sequence[str]) -> None:
-    """JSON's \\ud83d without its other half is no character, and no tokenizer takes it."""
-    for text, row in zip(texts, rows, strict=True):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(text[error.start]):04x}"
-            raise RunError(
-                "bad-row",
-                f"half a character: {half} without its other half",
-                "write the character itself",
-                where=row,
-            ) from None
 
 
 def _check_bos(

@@ -8,9 +8,14 @@ Other tools append consecutive messages of one side without anything between the
 train on flags that Arrow filled with None. Here a newline stands between, and None is the default.
 """
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
-from ..rows import Content, Row
+from ..errors import RunError
+from ..rows import Content, Conversation, Dropped, Row
+from ..rows.files import Raw
+from ..rows.json_text import parse_line, strange_json
 from .agents import moss_sft, msagent
 from .conversations import (
     conversation,
@@ -40,7 +45,8 @@ from .instructions import (
 from .plain import pretokenized, pretrain
 from .preferences import preference
 
-FORMATS: dict[str, Callable[[Row], Content]] = {
+Format = Callable[[Row], Content]
+FORMATS: dict[str, Format] = {
     "messages": messages,
     "sharegpt": sharegpt,
     "conversation": conversation,
@@ -69,9 +75,51 @@ FORMATS: dict[str, Callable[[Row], Content]] = {
 }
 
 
-def function(name: str) -> Callable[[Row], Content]:
+def function(name: str) -> Format:
     """The format called `name`: one of FORMATS, or `FILE.py:FUNCTION`.
 
     Raises RunError if the file can't be run, or has no such function.
     """
     return FORMATS[name] if name in FORMATS else custom(name)
+
+
+def parse(raw: Raw, place: str) -> Row:
+    """A row that was read. Raises RunError, naming the place, if it is not JSON, or not an object."""
+    row = parse_line(raw, place) if isinstance(raw, bytes) else raw
+    if not isinstance(row, dict):
+        raise RunError(
+            "bad-row",
+            "this row is not a JSON object",
+            'a row is an object with a key for each column: {"text": "..."}',
+            where=place,
+        )
+    return row
+
+
+def convert(format: Format, name: str, place: str, raw: Raw) -> Content | Dropped:
+    """What the format called `name` makes of a row. Raises RunError, naming the place, if it can't."""
+    try:
+        return format(parse(raw, place))
+    except Dropped as dropped:
+        return dropped
+    except RecursionError as error:
+        raise strange_json(place, error) from None
+    except ValueError as error:
+        raise RunError(
+            "bad-row", f"not a row of the format {name}: {error}", *_example(name), where=place
+        ) from None
+
+
+def texts(content: Content | Dropped) -> list[str]:
+    """What is said in a row that is text, or a conversation."""
+    if isinstance(content, Conversation):
+        return [message["content"] for message in content.messages]
+    return [content] if isinstance(content, str) else []
+
+
+def _example(name: str) -> list[str]:
+    if name not in FORMATS:
+        return []
+    known = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
+    example = json.dumps(known[name]["example"], ensure_ascii=False)
+    return [f"a row of the format {name} is {example}"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Row
-from .values import UNANSWERED, kind, optional_text, tables, text
+from .values import UNANSWERED, kind, one_of, optional_text, tables, text
 
 # The labels are fixed: answers hold them, and who serves the model looks for them.
 REACT = """\
@@ -61,8 +61,7 @@ def msagent(row: Row) -> Conversation:
             unread |= {NO_RESPONSE: None} if execution and not responses else {}
             system = question = ""
         else:
-            sides = "system, user, assistant"
-            raise ValueError(f"{where}`from` must be one of {sides}; it is {side!r:.40}")
+            one_of(side, ("system", "user", "assistant"), f"{where}`from`")
     if not found or len(messages) == 1:
         raise Dropped("no question with an answer")
     unread |= {UNANSWERED: None} if question else {}

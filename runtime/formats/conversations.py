@@ -7,7 +7,7 @@ from typing import Any
 from ..rows import Content, Conversation, Dropped, Message, Row
 from .settings import FURTHER, check_keys, learnt, of_row, without_gaps
 from .tools import tool_calls, tools
-from .values import dialogue, either, kind, loss, optional_text, tables, text
+from .values import dialogue, either, kind, loss, one_of, optional_text, tables, text
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -43,9 +43,7 @@ def message(item: Row, where: str = "") -> Message:
     role = item.get("role")
     if len(item) == 2 and role in ROLES and isinstance(item.get("content"), str):
         return {**item}  # most are like this
-    role = "tool" if role == "function" else role
-    if role not in ROLES:
-        raise ValueError(f"{where}`role` must be one of {', '.join(ROLES)}; it is {role!r:.40}")
+    role = one_of("tool" if role == "function" else role, ROLES, f"{where}`role`")
     calls = tool_calls(item.get("tool_calls") or item.get("function_call"), where)
     found: Message = {"role": role, "content": _content(item, where, optional=bool(calls))}
     found |= {key: text(item, key, where) for key in FURTHER if item.get(key) is not None}
@@ -209,9 +207,7 @@ def _image_first(item: Message) -> str:
 def turned(item: Row, where: str, sides: dict[str, str] = SHAREGPT) -> Message:
     """A message of {"from", "value"}; `role` and `content` may stand for them."""
     key = "from" if item.get("role") is None else either(item, "from", "role", where)
-    side = item.get(key)
-    if not isinstance(side, str) or side not in sides:
-        raise ValueError(f"{where}`{key}` must be one of {', '.join(sides)}; it is {side!r:.40}")
+    side = one_of(item.get(key), sides, f"{where}`{key}`")
     if side == "function_call":
         key = either(item, "value", "content", where)
         calls = tool_calls(item.get(key), where)

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from ..errors import RunError
 from ..rows import Content, Conversation, Dropped, Preference, Row, Tokens
 from .conversations import conversation, messages
@@ -97,6 +95,8 @@ def _content(value: Any, function: str) -> Content:
 
 def _tokens(value: Tokens, function: str) -> Tokens:
     """Tokens as lists, whatever held them: lists, arrays, tensors."""
+    import numpy as np  # which the compiler, that reads rows by the other formats, does without
+
     if not np.size(value.ids):
         raise Dropped("no tokens")
     ids, loss = np.array(value.ids), np.array(value.loss)

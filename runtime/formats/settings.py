@@ -1,12 +1,12 @@
 """What a row or a message says of how it is to be trained, and what Arrow filled in."""
 
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 from ..rows import Dropped, Message, Row
+from ..rows.files import without_none
 from .tools import filled_by_arrow
-from .values import kind, loss, parsed, without_none
+from .values import kind, loss, parsed
 
 # Keys of a message that chat templates read, beside role and content.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -59,6 +59,8 @@ def check_keys(item: Message, where: str) -> None:
 
 @lru_cache(maxsize=1024)
 def _meant(key: str) -> str | None:
+    from difflib import get_close_matches  # which few rows need
+
     return next(iter(get_close_matches(key.lower(), sorted(KNOWN), 1, 0.8)), None)
 
 

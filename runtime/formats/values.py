@@ -1,6 +1,7 @@
 """Values of a row, checked: what every format asks of them. All raise ValueError, and none changes a row."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from ..rows import Conversation, Dropped, Message, Row
@@ -21,23 +22,12 @@ def kind(value: Any) -> str:
     return KINDS.get(type(value), f"of the type {type(value).__name__}")
 
 
-def without_none(value: Any) -> Any:
-    """The value without keys that hold nothing, inside of lists and tables.
-
-    Arrow gives every table of a column the same keys: what one row lacks and another has is None there.
-    """
-    if isinstance(value, dict):
-        return {key: without_none(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [without_none(item) for item in value]
-    return value
-
-
 def text(table: Row, key: str, where: str = "") -> str:
     """The text at `key`. `where` begins the message, as in "message 3: "."""
     value = table.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"{where}`{key}` must be a text; it is {kind(value)}")
+        found = "null" if value is None and key in table else kind(value)
+        raise ValueError(f"{where}`{key}` must be a text; it is {found}")
     return value
 
 
@@ -64,6 +54,17 @@ def tables(row: Row, key: str) -> list[Row]:
         if not isinstance(item, dict):
             raise ValueError(f"item {number} of `{key}` must be a table; it is {kind(item)}")
     return value
+
+
+def one_of(value: Any, choices: Collection[str], what: str) -> str:
+    """The value, which must be one of these; `what` begins the message, as in "message 3: `role`"."""
+    if isinstance(value, str) and value in choices:
+        return value
+    from difflib import get_close_matches  # which only errors need
+
+    near = get_close_matches(value.lower(), choices, 1, 0.7) if isinstance(value, str) else []
+    meant = f'; did you mean "{near[0]}"?' if near else ""
+    raise ValueError(f"{what} must be one of {', '.join(choices)}; it is {value!r:.40}{meant}")
 
 
 def _amount(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""What the folder of a base model holds, in digests. Needs the standard library only.
+"""What the folder of a base model holds, in digests: the compiler writes them to the lock, a launch compares.
 
-`ftc.compiler.facts.base` holds the same functions: what they say of a folder is compared with the lock.
+Needs the standard library only.
 """
 
 import hashlib

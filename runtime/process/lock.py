@@ -9,7 +9,6 @@ Needs the standard library only, so it answers at once.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import signal
 import sys
@@ -22,14 +21,25 @@ from . import base
 
 LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # there while a compilation replaces the files of the directory
-# What is relied on in a lock, by type.
-SHAPE: dict[str, Any] = {
+# What every command and every run relies on in a lock, by type; one of another version may hold more.
+DATA = {
+    "group": str,
+    "file": str,
+    "copied": bool,
+    "sha256": str,
+    "size": int,
+    "rows": (int, type(None)),
+}
+SHAPE = {
     "runtime": {"version": str, "sha256": str},
+    "spec": {"path": str, "sha256": str},
     "plan_id": str,
     "plan": dict,
-    "facts": {"model": dict, "data": list},
+    "facts": {"model": dict, "data": [DATA]},
     "files": dict,
 }
+ENTRY = {"value": object, "origin": str, "changes": str}  # of a plan
+FORMAT = {"group": str, "index": int, "name": str, "sha256": str}  # a function of the user's own
 
 
 def sha256(path: Path) -> str | None:
@@ -95,39 +105,35 @@ def read(folder: Path | None = None) -> dict[str, Any]:
         found = json.loads(content(folder))
     except (OSError, ValueError, RecursionError):
         found = None
-    if not _is_lock(found):
+    if not is_lock(found):
         where = str((folder or Path()) / LOCK)
         hint = "compile the spec again" if folder is None else "take another checkpoint"
         raise RunError("no-lock", "this is missing or damaged", hint, where=where)
     return found
 
 
-def _is_lock(found: Any) -> bool:
+def is_lock(found: Any) -> bool:
+    """Whether what was read has all that is relied on in a lock."""
     if not _fits(found, SHAPE) or not found["plan"] or not found["files"]:
         return False
-    data, formats = found["facts"]["data"], found["facts"].get("formats", [])
+    plan = found["plan"]
     return (
-        all(_fits(entry, {"value": object, "changes": str}) for entry in found["plan"].values())
-        and all(
-            _names(found["plan"][key]["value"]) for key in found["plan"] if key.endswith(".files")
-        )
-        and all(isinstance(digest, str) for digest in found["files"].values())
-        and all(_fits(d, {"group": str, "file": str, "copied": bool, "sha256": str}) for d in data)
-        and isinstance(formats, list)
-        and all(_fits(entry, {"group": str, "sha256": str}) for entry in formats)
+        _fits(list(plan.values()), [ENTRY])
+        and all(_fits(plan[key]["value"], [str]) for key in plan if key.endswith(".files"))
+        and _fits(list(found["files"].values()), [str])
+        and _fits(found["facts"].get("formats", []), [FORMAT])
     )
-
-
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _fits(found: Any, shape: Any) -> bool:
-    if not isinstance(shape, dict):
-        return isinstance(found, shape)
-    return isinstance(found, dict) and all(
-        k in found and _fits(found[k], s) for k, s in shape.items()
-    )
+    """`shape` is a type, several, a table of shapes, or a list with the shape of its items."""
+    if isinstance(shape, dict):
+        return isinstance(found, dict) and all(
+            key in found and _fits(found[key], inner) for key, inner in shape.items()
+        )
+    if isinstance(shape, list):
+        return isinstance(found, list) and all(_fits(item, shape[0]) for item in found)
+    return isinstance(found, shape)
 
 
 def _drift(folder: Path, lock: dict[str, Any]) -> Iterable[str]:
@@ -243,6 +249,8 @@ FLASH = [
 
 
 def _has(package: str) -> bool:
+    import importlib.metadata  # 18 ms that the compiler, which imports this file, does not need
+
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

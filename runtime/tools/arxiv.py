@@ -9,9 +9,9 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from ..data.json_text import parse_line
 from ..errors import RunError, run
 from ..rows import Row
+from ..rows.json_text import parse_line
 from . import row_files
 
 KEPT = ("id", "title", "abstract", "categories", "update_date")

@@ -57,7 +57,8 @@ def how_long(plan: dict[str, Any], lengths: np.ndarray, sequences: int) -> str:
     batch, steps = plan["batch.global_batch_size"], plan.get("train.max_steps")
     epochs = None if steps else plan["train.num_epochs"]
     total = steps or math.ceil(epochs * sequences / batch)
-    words = duration.words(lengths, sequences, batch, total, epochs)
+    tokens = int(lengths.sum())
+    words = duration.words(len(lengths), tokens, sequences, batch, total, epochs)
     return "\n".join(filter(None, [words, "" if steps else duration.few_steps(total)]))
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.reading import Source, convert, raw_rows
+from ..data.reading import Source, raw_rows
 from ..errors import RunError, run
-from ..formats import function
+from ..formats import convert, function
 from ..rows import Content, Conversation, Dropped, Preference, Row, Tokens
 from . import row_files
 

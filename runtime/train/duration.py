@@ -1,26 +1,27 @@
-"""How long a run is, in words: samples, sequences, steps and tokens. See ftc.compiler.plan.duration."""
+"""How long a run is, in words: samples, sequences, steps and tokens. The compiler uses these words, too.
 
-import numpy as np
+Needs the standard library only.
+"""
 
 FEW = 30  # steps: with the usual learning rates, fewer move a model little
 
 
 def words(
-    lengths: np.ndarray, sequences: int, batch: int, steps: int, num_epochs: int | None
+    samples: int, tokens: int, sequences: int, batch: int, steps: int, num_epochs: int | None
 ) -> str:
-    """The arithmetic of a run: samples of these lengths (an epoch) in sequences, `batch` of them a step.
+    """The arithmetic of a run: an epoch's samples, with so many tokens, in sequences, `batch` of them a step.
 
     `num_epochs`: None where the number of steps is what was asked for.
     """
-    samples, tokens = len(lengths), int(lengths.sum())
     epochs = num_epochs or steps * batch / sequences
     whole = f"{round(epochs):,}" if epochs >= 10 else f"{epochs:.2g}"
-    seen = f"{tokens * num_epochs:,}" if num_epochs else f"about {about(tokens * epochs)}"
+    seen = f"about {about(tokens * epochs, 'token')}"
+    seen = number(tokens * num_epochs, "token") if num_epochs else seen
     held = f" ({samples / sequences:.1f} in each)" if samples > sequences else ""
     return (
         f"{number(samples, 'sample')}, {number(tokens, 'token')}, in {number(sequences, 'sequence')}{held}.\n"
         f"{number(steps, 'step')} of {number(batch, 'sequence')}: "
-        f"{whole} epoch{'s' * (whole != '1')}, {seen} tokens."
+        f"{whole} epoch{'s' * (whole != '1')}, {seen}."
     )
 
 
@@ -40,7 +41,7 @@ def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def about(count: float) -> str:
-    """Two digits of a large number."""
-    whole = round(count)
-    return f"{round(whole, -max(0, len(str(whole)) - 2)):,}"
+def about(count: float, noun: str) -> str:
+    """A number that is not exact, with its noun: two digits of it, as it is below 100, and at least 1."""
+    whole = max(1, round(count))
+    return number(round(whole, -max(0, len(str(whole)) - 2)), noun)

@@ -188,7 +188,9 @@ def start(
     elif log.writes:
         sequences, size = len(stream.sequences), stream.global_batch_size
         epochs = None if stream.end is None else stream.end // sequences
-        say(duration.words(stream.samples.lengths, sequences, size, total_steps, epochs))
+        lengths = stream.samples.lengths
+        tokens = int(lengths.sum())
+        say(duration.words(len(lengths), tokens, sequences, size, total_steps, epochs))
         ranks = duration.number(stream.world_size, "rank")
         each, times = stream.micro_batch_size, stream.gradient_accumulation_steps
         say(f"A step: {ranks} x {each} a micro-batch x {times} accumulated = {size} sequences.")

@@ -23,7 +23,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         double = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise _Double(f"the key `{double}` stands in it twice")
+        raise _Double(f"the key `{double}` stands twice in one object")
     return table
 
 
@@ -34,6 +34,24 @@ class _Double(ValueError):
 JSON = json.JSONDecoder(object_pairs_hook=_table)
 
 
+# What json says -> what it means.
+SAID = {
+    "Expecting value": "a value is missing here",
+    "Expecting ',' delimiter": "a `,` or a closing bracket is missing here",
+    "Expecting ':' delimiter": "a `:` is missing here",
+    "Expecting property name enclosed in double quotes": "a key in double quotes is missing here",
+    "Extra data": "the row is complete, and then comes more",
+    "Unterminated string starting at": "this string is never closed",
+    "Invalid control character at": "a control character must be escaped: \\n, \\t, ...",
+    "Illegal trailing comma before end of object": "a `,` must not stand before `}`",
+    "Illegal trailing comma before end of array": "a `,` must not stand before `]`",
+}
+
+
+def _said(error: json.JSONDecodeError) -> str:
+    return SAID.get(error.msg) or error.msg[0].lower() + error.msg[1:]
+
+
 def parse_line(raw: bytes, place: str) -> Any:
     """A line as JSON. Raises RunError where it is not."""
     text = decode(raw, place)
@@ -42,19 +60,19 @@ def parse_line(raw: bytes, place: str) -> Any:
     except json.JSONDecodeError as error:
         raise RunError(
             "bad-json",
-            f"not JSON: {error.msg}",
-            "each line of a .jsonl file holds one row, as a JSON object",
+            f"not JSON: {_said(error)}",
+            "each line holds one row, as a JSON object",
             where=f"{place}:{error.colno}",
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _strange_json(place, error) from None
+        raise strange_json(place, error) from None
 
 
 def rows_of_list(data: BinaryIO, file: str) -> Iterator[tuple[str, Any]]:
     """Yields (file:line, row) of a file that is one list, without holding it."""
     text = _Text(data, file)
     if text.peek() != "[":
-        raise text.wrong("a .json file must hold one list of rows: [{...}, {...}]")
+        raise text.wrong("this is not a list of rows")
     text.skip()
     while text.peek() != "]":
         place = f"{file}:{text.line}"
@@ -64,7 +82,7 @@ def rows_of_list(data: BinaryIO, file: str) -> Iterator[tuple[str, Any]]:
             if text.peek() == "]":
                 raise text.wrong("not JSON: a row is missing after the `,`")
         elif text.peek() != "]":
-            raise text.wrong("not JSON: a `,` or `]` is missing here")
+            raise text.wrong("not JSON: a `,` or a closing bracket is missing here")
     text.skip()
     if text.peek():
         raise text.wrong("not JSON: the list is complete, and then comes more")
@@ -127,16 +145,21 @@ class _Text:
             except json.JSONDecodeError as error:
                 if self.ended or len(self.text) - self.at > LONGEST:
                     self.move(min(error.pos, len(self.text)))
-                    raise self.wrong(f"not JSON: {error.msg}") from None
+                    raise self.wrong(f"not JSON: {_said(error)}") from None
             except (ValueError, RecursionError) as error:
-                raise _strange_json(f"{self.file}:{self.line}", error) from None
+                raise strange_json(f"{self.file}:{self.line}", error) from None
             self.more()
         self.move(end)
         return value
 
     def wrong(self, message: str) -> RunError:
-        hints = ["a file with a row on each line is called .jsonl"]
-        return RunError("bad-json", message, *hints, where=f"{self.file}:{self.line}:{self.column}")
+        return RunError(
+            "bad-json",
+            message,
+            "a .json file holds one list of rows: [{...}, {...}]",
+            "a file with a row on each line is called .jsonl",
+            where=f"{self.file}:{self.line}:{self.column}",
+        )
 
 
 def without_bom(first: bytes, file: str) -> bytes:
@@ -163,17 +186,30 @@ def decode(line: bytes, place: str) -> str:
         raise _not_utf8(f"{place}:{column}", error) from None
 
 
+def check_characters(text: str, place: str) -> None:
+    """JSON's \\ud83d without its other half is no character, and no tokenizer takes it. Raises RunError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise RunError(
+            "bad-row",
+            f"half a character: {half} without its other half",
+            "write the character itself",
+            where=place,
+        ) from None
+
+
 def _not_utf8(where: str, error: UnicodeDecodeError) -> RunError:
     message = f"byte 0x{error.object[error.start]:02X} is not UTF-8"
     return RunError("bad-encoding", message, "save the file as UTF-8", where=where)
 
 
-def _strange_json(place: str, error: Exception) -> RunError:
-    message = "a number in it has too many digits"
+def strange_json(place: str, error: Exception) -> RunError:
+    """Of JSON that Python, or ftc, does not take."""
+    message = "not JSON that can be read: a number in it has too many digits"
     if isinstance(error, RecursionError):
-        message = "it is nested too deeply"
+        message = "not JSON that can be read: it is nested too deeply"
     elif isinstance(error, _Double):
         message = str(error)
-    return RunError(
-        "bad-json", f"not JSON that can be read: {message}", "mend the row", where=place
-    )
+    return RunError("bad-json", message, "mend the row", where=place)
