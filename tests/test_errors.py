@@ -32,7 +32,6 @@ MAKERS = {
     "Diagnostic",
     "Unusable",
     "_problem",
-    "SpecSyntaxError",
     "Fault",
     "RunError",
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic, KeyPath
-from ..document.load import Document, SpecSyntaxError, parse
+from ..document.load import Document, parse
 from ..document.pieces import Piece, between
 from ..document.write_toml import toml
 from ..plan.names import decided_by
@@ -96,10 +96,10 @@ def _applied(document: Document, setting: Setting) -> Document:
     pieces = (*between(document.pieces, 0, start), *new, *between(document.pieces, end, len(text)))
     try:
         changed = parse("".join(piece.text for piece in pieces), document.path)
-    except SpecSyntaxError as error:
-        path = dotted(setting.path)
-        if error.kind in ("out-of-range", "too-deep"):
-            raise ValueError(f"`{path}`: {error.message}") from None
+    except CompileError as error:
+        path, first = dotted(setting.path), error.diagnostics[0]
+        if first.code in ("out-of-range", "too-deep"):
+            raise ValueError(f"`{path}`: {first.message}") from None
         raise ValueError(f"`{path}` can't be set beside what the spec has") from None
     return replace(document, text=changed.text, data=changed.data, pieces=pieces)
 
