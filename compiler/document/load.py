@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diagnostics.tree import is_array, is_table
-from .pieces import Piece, source_of
 from .scanner import START, Node, Scanner, Span
 
 if TYPE_CHECKING:
@@ -30,9 +29,8 @@ class Document:
     """A spec as read: `path` as the user gave it, `text` (no byte order mark), `data` from tomllib.
 
     A path into `data` is a sequence of keys and indices, such as ("data", "train", 1, "source").
-    Where `--set` has changed it since, `original` is the text in the file, `arguments` are those
-    of the command line, and `pieces` say which part of `text` is from where. Places are those
-    where the user wrote it: the lines of `arguments` are counted on behind those of the file.
+    Where `--set` has changed it since, `original` is the text in the file, and `arguments` are those of
+    the command line. Places are those where the user wrote it, in `source`.
     """
 
     path: str
@@ -40,8 +38,7 @@ class Document:
     data: dict[str, Any]
     original: str | None = None
     arguments: tuple[str, ...] = ()
-    pieces: tuple[Piece, ...] = ()
-    nodes: Node | None = None  # of `data`, where that is not as `text` has it
+    nodes: Node | None = None  # of `data`, where that is not as `source` has it
 
     def key(self, path: Sequence[str | int]) -> Span | None:
         """Where the key itself is written, or None if `path` does not exist.
@@ -57,7 +54,7 @@ class Document:
         return self.span(*place) if place else None
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
-        """The offsets in `text` of the whole value, where line ends count as one; None for a `[table]`."""
+        """The offsets in `source` of the whole value; None for a `[table]`."""
         nodes = self._walk(path)
         return nodes[-1].value if nodes and len(nodes) == len(path) else None
 
@@ -68,7 +65,7 @@ class Document:
         return self.span(*place) if place else START
 
     def key_place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
-        """The offsets in `text` of the key itself."""
+        """The offsets in `source` of the key itself."""
         nodes = self._walk(path)
         return nodes[-1].key if nodes and len(nodes) == len(path) else None
 
@@ -88,9 +85,7 @@ class Document:
         return self._lines[number - 1]
 
     def span(self, start: int, end: int) -> Span:
-        """The first line of what stands at these offsets, which count a line end as one."""
-        if self.pieces:
-            start, end = source_of(self.pieces, start, end)
+        """The first line of what stands at these offsets of `source`."""
         number = bisect_right(self._starts, start)
         origin = self._starts[number - 1] - 1
         line_end = self._starts[number] - 1
@@ -106,9 +101,14 @@ class Document:
         return nodes[1:]
 
     @cached_property
-    def _lines(self) -> list[str]:
+    def source(self) -> str:
+        """The text in the file, then each argument, on lines that end in one character."""
         in_file = self.text if self.original is None else self.original
-        return [*in_file.replace("\r\n", "\n").split("\n"), *self.arguments]
+        return "\n".join([in_file.replace("\r\n", "\n"), *self.arguments])
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.source.split("\n")
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -116,8 +116,8 @@ class Document:
 
     @cached_property
     def root(self) -> Node:
-        """What is written where, in the offsets of `text`."""
-        return self.nodes or Scanner(self.text.replace("\r\n", "\n")).run()
+        """What is written where, in the offsets of `source`."""
+        return self.nodes or Scanner(self.source).run()
 
 
 def load(path: str | Path, judged: Judge | None = None) -> Document:
