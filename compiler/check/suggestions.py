@@ -135,6 +135,7 @@ def below(path: KeyPath, field: FieldInfo, given: Any) -> str:
     if (
         inner is not None
         and is_array(given)
+        and given
         and is_table(given[0])
         and {*given[0]} & {*inner.model_fields}
     ):
