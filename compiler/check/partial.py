@@ -50,10 +50,11 @@ def _what_is_left(
     for name, field in model.model_fields.items():
         if name not in data:
             continue
-        here, value, models = (*path, name), data[name], list(models_in(field.annotation))
-        items = is_array(value) and (is_list(field.annotation) or not models)
-        if here in refused and not items:
+        here, models = (*path, name), list(models_in(field.annotation))
+        as_list = is_list(field.annotation) or not models
+        if here in refused and not (as_list and is_array(data[name])):
             continue
+        value: Any = data[name]
         if name == "method" and not path:
             kind = value.get("kind")
             models = [method(kind)] if kind in METHODS else []
