@@ -66,7 +66,7 @@ WORDS = {
     "chat": "messages",
     "text": "pretrain",
 }
-SWITCHES = {word: word in ("yes", "y", "on", "cpu") for word in "yes y on cpu no n off".split()}
+SWITCHES = {"yes": True, "y": True, "on": True, "cpu": True, "no": False, "n": False, "off": False}
 
 
 def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
