@@ -5,10 +5,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 from ftc.compiler import compile_document
 from ftc.compiler.cli import main
-from ftc.compiler.document.load import Document, SpecSyntaxError
+from ftc.compiler.diagnostics.diagnostic import CompileError, Diagnostic
+from ftc.compiler.document.load import Document, parse
 from ftc.compiler.emit.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,7 +226,14 @@ def ftc(*arguments: object, exit_code: int = 0) -> Any:
     return result
 
 
-def told(error: SpecSyntaxError) -> str:
-    span = error.span
-    place = f"{span.line}:{span.column}-{span.end_column}"
-    return f"    {place} {error.kind}: {error.message}\n    hint: {error.hint}"
+def told(problem: Diagnostic) -> str:
+    place = f"{problem.line}:{problem.column}-{problem.end_column}"
+    hint = problem.hints[0] if problem.hints else None
+    return f"    {place} {problem.code}: {problem.message}\n    hint: {hint}"
+
+
+def refused(text: str, path: str = "spec.toml") -> Diagnostic:
+    """The first syntax error of a text."""
+    with pytest.raises(CompileError) as caught:
+        parse(text, path)
+    return caught.value.diagnostics[0]

@@ -33,7 +33,6 @@ MAKERS = {
     "Diagnostic",
     "Unusable",
     "_problem",
-    "SpecSyntaxError",
     "Fault",
     "RunError",
 }

@@ -9,7 +9,8 @@ import tomllib
 from typing import Any
 
 import pytest
-from ftc.compiler.document.load import Document, SpecSyntaxError, parse
+from ftc.compiler.diagnostics.diagnostic import CompileError
+from ftc.compiler.document.load import Document, parse
 from ftc.compiler.document.scanner import START, Scanner, Span
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -345,10 +346,12 @@ def test_any_damage_gives_a_document_or_an_error_within_the_text(data: st.DataOb
         )
     try:
         document = parse(text, "spec.toml")
-    except SpecSyntaxError as error:
+    except CompileError as error:
         lines = text.replace("\r\n", "\n").split("\n")
-        assert error.line == lines[error.span.line - 1]
-        assert 1 <= error.span.column < error.span.end_column <= max(2, len(error.line) + 2)
+        for problem in error.diagnostics:
+            source = lines[max(problem.line, 1) - 1]
+            assert (problem.source or "") == source
+            assert 1 <= problem.column < problem.end_column <= max(2, len(source) + 2)
     else:
         for path, _ in leaves(document.data):
             assert document.key(path) and document.value(path)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from ftc.runtime import data
-from ftc.runtime.data import cache, reading
+from ftc.runtime.data import cache, json_text, reading
 from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
 from ftc.runtime.rows import Conversation
@@ -73,10 +73,21 @@ def test_a_table_of_text(suffix, delimiter):
     assert texts == [list(row) for row in rows[1:]]
 
 
-def test_a_row_larger_than_a_chunk_and_a_character_across_two():
-    rows = [{"text": "ü" * 1_500_001}, {"text": "b"}]
-    Path("a.json").write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
-    assert contents("a.json", format="pretrain") == [row["text"] for row in rows]
+@pytest.mark.parametrize(
+    "name, command",
+    [
+        ("a.json", "cat a.json | jq -c '.[]' > a.jsonl"),
+        ("b c.json.gz", "gzip -dc 'b c.json.gz' | jq -c '.[]' > 'b c.jsonl'"),
+    ],
+)
+def test_a_list_too_large_for_memory_is_refused(name, command, monkeypatch):
+    text = json.dumps([{"text": "é" * 50}], ensure_ascii=False).encode()
+    Path(name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    assert contents(name, format="pretrain") == ["é" * 50]
+    monkeypatch.setattr(json_text, "LARGEST", len(text) - 1)
+    with pytest.raises(RunError, match=r"error\[bad-json\]: one list of more than") as caught:
+        contents(name, format="pretrain")
+    assert str(caught.value).endswith(f"  hint: make it JSON Lines: {command}")
 
 
 def test_what_one_row_lacks_is_not_none_in_another():

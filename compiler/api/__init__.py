@@ -13,55 +13,20 @@ name is asked for, because the process that trains imports `ftc.runtime` and nee
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftc.library import (
-        Compilation,
-        CompileError,
-        Diagnostic,
-        Difference,
-        Explained,
-        File,
-        Finding,
-        Plan,
-        __version__,
-        check,
-        compile,
-        diff,
-        explain,
-        schema,
-        verify,
-        write,
-    )
-
-__all__ = [
-    "Compilation",
-    "CompileError",
-    "Diagnostic",
-    "Difference",
-    "Explained",
-    "File",
-    "Finding",
-    "Plan",
-    "__version__",
-    "check",
-    "compile",
-    "diff",
-    "explain",
-    "schema",
-    "verify",
-    "write",
-]
+    from .library import *  # noqa: F403 - what its __all__ says
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'ftc' has no attribute {name!r}")
-    from ftc import library
-
-    return getattr(library, name)
+    if name != "runtime":  # which `from ftc import runtime` looks for before it is imported
+        library = import_module("ftc.library")
+        if name in ("__all__", *library.__all__):
+            return getattr(library, name)
+    raise AttributeError(f"module 'ftc' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return import_module("ftc.library").__all__

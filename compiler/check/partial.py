@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..diagnostics.tree import is_array
 from ..document.load import Document
-from ..spec.describe import METHODS, kind_of, method, models_in
+from ..spec.describe import METHODS, is_list, kind_of, method, models_in
 from ..spec.keys import Table
 from ..spec.spec import Spec
 from . import structure, unknown_keys
@@ -48,10 +48,13 @@ def _what_is_left(
     values: dict[str, Any] = {}
     rest: dict[str, dict[int, Any]] = {}  # see Table.each
     for name, field in model.model_fields.items():
-        here = (*path, name)
-        if name not in data or (here in refused and not is_array(data[name])):
+        if name not in data:
             continue
-        value, models = data[name], list(models_in(field.annotation))
+        here, models = (*path, name), list(models_in(field.annotation))
+        as_list = is_list(field.annotation) or not models
+        if here in refused and not (as_list and is_array(data[name])):
+            continue
+        value: Any = data[name]
         if name == "method" and not path:
             kind = value.get("kind")
             models = [method(kind)] if kind in METHODS else []

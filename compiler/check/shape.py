@@ -18,8 +18,9 @@ from ..spec.spec import Spec
 
 def read(document: Document) -> Document:
     """The document as it was probably meant: `[data.train]` as a list of one, `[optm]` as [optim]."""
-    meant = replace(document)
-    return replace(meant, data=_table(Spec, document.data, meant.root), nodes=meant.root)
+    root = Node()
+    root.children = dict(document.root.children)
+    return replace(document, data=_table(Spec, document.data, root), nodes=root)
 
 
 def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
     for name, field in tables.items():
         if name not in data:
             continue
-        many, value, child = is_list(field.annotation), data[name], node.children[name]
+        many, value, child = is_list(field.annotation), data[name], node.own(name)
         if name == "data" and _is_source(value):
             outer = node.children[name] = Node(child.key)
             outer.children = {"train": child}
@@ -54,7 +55,7 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
             outer.value, outer.children = child.value, {0: child}
             value, child = [value], outer
         elif not many and _holds_keys(value) and is_array(value) and len(value) == 1:
-            value, child = value[0], child.children[0]
+            value, child = value[0], child.own(0)
             node.children[name] = child
         inner = next(models_in(field.annotation))
         if name == "method" and is_table(value):
@@ -63,7 +64,7 @@ def _table(model: type[Any], data: dict[str, Any], node: Node) -> dict[str, Any]
             value = _table(inner, value, child)
         elif is_array(value):
             value = [
-                _table(inner, item, child.children[number]) if is_table(item) else item
+                _table(inner, item, child.own(number)) if is_table(item) else item
                 for number, item in enumerate(value)
             ]
         data[name] = value

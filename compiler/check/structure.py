@@ -25,6 +25,7 @@ from ..spec.describe import (
     dotted,
     field_at,
     header,
+    is_list,
     item_of,
     kind_of,
     literals,
@@ -146,7 +147,7 @@ def _wrong_value(document: Document, path: KeyPath, given: Any, code: str, kind:
     if path == ("method", "kind"):
         expected = choice([f'"{method}"' for method in METHODS])
     message = f"`{dotted(path)}` must be {expected}, not {_show(given)}"
-    if given in ("", []):
+    if given == "" or (given == [] and is_list(field.annotation)):
         code, message = "out-of-range", f"`{dotted(path)}` is empty"
     elif isinstance(given, float) and not math.isfinite(given):
         message = message.replace("a number", "a finite number")

@@ -66,6 +66,7 @@ WORDS = {
     "chat": "messages",
     "text": "pretrain",
 }
+SWITCHES = {"yes": True, "y": True, "on": True, "cpu": True, "no": False, "n": False, "off": False}
 
 
 def hints(path: KeyPath, field: FieldInfo, given: Any) -> list[str]:
@@ -135,6 +136,7 @@ def below(path: KeyPath, field: FieldInfo, given: Any) -> str:
     if (
         inner is not None
         and is_array(given)
+        and given
         and is_table(given[0])
         and {*given[0]} & {*inner.model_fields}
     ):
@@ -181,18 +183,7 @@ def _candidates(given: Any, field: FieldInfo) -> Iterator[tuple[Any, str]]:
             yield round(float(number[1]) * unit ** (1 if number[2] in "kK" else 2)), ""
         if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+", given):
             yield int(given.replace(",", "")), ""
-        yield (
-            {
-                "yes": True,
-                "y": True,
-                "on": True,
-                "cpu": True,
-                "no": False,
-                "n": False,
-                "off": False,
-            }.get(given.lower()),
-            "",
-        )
+        yield SWITCHES.get(given.lower()), ""
         if percent := re.fullmatch(r"([0-9.]+) ?%", given):
             yield float(percent[1]) / 100, ""
         if number := re.fullmatch(r"[A-Za-z_ -]*([0-9]{1,4})( [a-z]+)?", given):

@@ -4,55 +4,39 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 
 from ..diagnostics.diagnostic import Diagnostic
-from ..document.load import Document, SpecSyntaxError
-from ..document.scanner import START
+from ..document.load import Document
 from ..facts.gather import gather
 from ..spec.data import Data
 from .partial import judge
 
 
-def diagnostics(error: SpecSyntaxError) -> list[Diagnostic]:
-    """One for each syntax error."""
-    return [_diagnostic(each) for each in (error, *error.others)]
+def judged(error: Diagnostic, mended: str) -> Diagnostic:
+    """The syntax error with the hints of what would be wrong with its line in `mended`, if there are any."""
+    hints = _hints(error, mended)
+    if not hints:
+        return error
+    message = error.message.replace("the text `", "`")
+    message = message.replace("` needs quotes", "` is not a TOML value")
+    return replace(error, message=message, hints=hints)
 
 
-def _diagnostic(error: SpecSyntaxError) -> Diagnostic:
-    message, hints = error.message, (error.hint,) if error.hint else ()
-    if error.mended is not None and (better := _judged(error, error.mended)):
-        message = message.replace("the text `", "`").replace(
-            "` needs quotes", "` is not a TOML value"
-        )
-        hints = better
-    return Diagnostic(
-        error.kind,
-        message,
-        error.path,
-        error.span.line if error.line or error.span != START else 0,
-        error.span.column,
-        error.span.end_column,
-        source=error.line or None,
-        hints=hints,
-    )
-
-
-def _judged(error: SpecSyntaxError, mended: str) -> tuple[str, ...]:
-    """The hints of what would be wrong with the line if the error's hint were followed; none if it would be right."""
+def _hints(error: Diagnostic, mended: str) -> tuple[str, ...]:
     document = Document(error.path, mended, tomllib.loads(mended))
     spec, found, document = judge(document)
-    no_data = Data.model_construct(
-        train=[]
-    )  # files may be large, and no text for a key depends on them
+    # Files may be large, and no text for a key depends on them.
+    no_data = Data.model_construct(train=[])
     facts = gather(spec.model_copy(update={"data": no_data}), document)
     here = [
         d
         for d in (*found, *facts.problems)
-        if d.line == error.span.line and not d.code.startswith("missing-")
+        if d.line == error.line and not d.code.startswith("missing-")
     ]
-    if error.hint and "[...]" in error.hint:  # what is in the list is not judged
+    if any("[...]" in hint for hint in error.hints):  # what is in the list is not judged
         here = [d for d in here if d.code == "unknown-key"]
-    line = mended.split("\n")[error.span.line - 1]
+    line = mended.split("\n")[error.line - 1]
     return tuple(_whole(hint, line) for diagnostic in here for hint in diagnostic.hints)
 
 

@@ -108,10 +108,8 @@ def _ways_out(key: _Unknown, model: type[Table] | None) -> list[str]:
 def _belongs(key: _Unknown, elsewhere: list[str]) -> str:
     word, home = key.word, elsewhere[0]
     if _is_table(home, word):
-        field = field_at(_path(home, word), key.kind)
-        if field and not key.as_table and not is_array(key.given):
-            return below(_path(home, word), field, key.given)
-        return f"write {choice([_named(home, word) for home in elsewhere])}"
+        named = f"write {choice([_named(home, word) for home in elsewhere])}"
+        return _below(key, home, word) or named
     value = "".join(f": {way}" for way in _takes(key, home, word))
     if elsewhere == [""]:
         return f"`{word}` belongs at the top level, above the first [table]{value}"
@@ -128,14 +126,19 @@ def _named(home: str, key: str) -> str:
 def _renamed(key: _Unknown) -> str:
     home, _, name = RENAMED[key.word.lower()].rpartition(".")
     if _is_table(home, name):
-        field = field_at(_path(home, name), key.kind)
-        if field and not key.as_table and not is_array(key.given):
-            return below(_path(home, name), field, key.given)
-        return f"it is the table {header(f'{home}.{name}' if home else name)} here"
+        return _below(key, home, name) or f"it is the table {_named(home, name)} here"
     place = "" if home == key.table else f", in {header(home)}"
     return f"it is called `{name}` here{place}" + "".join(
         f": {way}" for way in _takes(key, home, name)
     )
+
+
+def _below(key: _Unknown, home: str, name: str) -> str:
+    """How to write the table that a plain value was meant for; "" for what is a table, or several."""
+    field = field_at(_path(home, name), key.kind)
+    if field is None or key.as_table or is_array(key.given):
+        return ""
+    return below(_path(home, name), field, key.given)
 
 
 def _takes(key: _Unknown, home: str, name: str) -> list[str]:

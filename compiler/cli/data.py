@@ -17,6 +17,7 @@ from ..diagnostics.diagnostic import Diagnostic
 from ..pipeline.compile import load
 from ..pipeline.set_values import override
 from ..rows.formats import FORMATS, unknown
+from .options import SETTINGS, SPEC
 from .output import attempt, columns, fail, report, without_advice
 from .row_sources import row_sources
 
@@ -57,17 +58,11 @@ FORCE = click.option("--force", is_flag=True, help="Overwrite OUTPUT.")
 
 
 @data.command("export")
-@click.argument("spec", type=click.Path(path_type=Path))
+@SPEC
 @OUTPUT
 @click.option("--validation", is_flag=True, help="The rows of [[data.validation]] instead.")
 @click.option("--source", type=click.IntRange(1), help="One of the sources: 1 is the first.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a value of the spec, as `ftc compile --set` does.",
-)
+@SETTINGS
 @FORCE
 def export(
     spec: Path,

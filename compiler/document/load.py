@@ -5,22 +5,23 @@ from __future__ import annotations
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diagnostics.tree import is_array, is_table
-from .pieces import Piece, source_of
 from .scanner import START, Node, Scanner, Span
 
 if TYPE_CHECKING:
-    from .recovery import Found
     from .syntax_errors import Fault
 
 MAX_BYTES = 10_000_000
+# A syntax error, and the text with its hint followed -> the error as it is told.
+Judge = Callable[[Diagnostic, str], Diagnostic]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +29,8 @@ class Document:
     """A spec as read: `path` as the user gave it, `text` (no byte order mark), `data` from tomllib.
 
     A path into `data` is a sequence of keys and indices, such as ("data", "train", 1, "source").
-    Where `--set` has changed it since, `original` is the text in the file, `arguments` are those
-    of the command line, and `pieces` say which part of `text` is from where. Places are those
-    where the user wrote it: the lines of `arguments` are counted on behind those of the file.
+    Where `--set` has changed it since, `original` is the text in the file, and `arguments` are those of
+    the command line. Places are those where the user wrote it, in `source`.
     """
 
     path: str
@@ -38,8 +38,7 @@ class Document:
     data: dict[str, Any]
     original: str | None = None
     arguments: tuple[str, ...] = ()
-    pieces: tuple[Piece, ...] = ()
-    nodes: Node | None = None  # of `data`, where that is not as `text` has it
+    nodes: Node | None = None  # of `data`, where that is not as `source` has it
 
     def key(self, path: Sequence[str | int]) -> Span | None:
         """Where the key itself is written, or None if `path` does not exist.
@@ -55,7 +54,7 @@ class Document:
         return self.span(*place) if place else None
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
-        """The offsets in `text` of the whole value, where line ends count as one; None for a `[table]`."""
+        """The offsets in `source` of the whole value; None for a `[table]`."""
         nodes = self._walk(path)
         return nodes[-1].value if nodes and len(nodes) == len(path) else None
 
@@ -66,7 +65,7 @@ class Document:
         return self.span(*place) if place else START
 
     def key_place(self, path: Sequence[str | int]) -> tuple[int, int] | None:
-        """The offsets in `text` of the key itself."""
+        """The offsets in `source` of the key itself."""
         nodes = self._walk(path)
         return nodes[-1].key if nodes and len(nodes) == len(path) else None
 
@@ -86,9 +85,7 @@ class Document:
         return self._lines[number - 1]
 
     def span(self, start: int, end: int) -> Span:
-        """The first line of what stands at these offsets, which count a line end as one."""
-        if self.pieces:
-            start, end = source_of(self.pieces, start, end)
+        """The first line of what stands at these offsets of `source`."""
         number = bisect_right(self._starts, start)
         origin = self._starts[number - 1] - 1
         line_end = self._starts[number] - 1
@@ -104,9 +101,14 @@ class Document:
         return nodes[1:]
 
     @cached_property
-    def _lines(self) -> list[str]:
+    def source(self) -> str:
+        """The text in the file, then each argument, on lines that end in one character."""
         in_file = self.text if self.original is None else self.original
-        return [*in_file.replace("\r\n", "\n").split("\n"), *self.arguments]
+        return "\n".join([in_file.replace("\r\n", "\n"), *self.arguments])
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.source.split("\n")
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -114,32 +116,12 @@ class Document:
 
     @cached_property
     def root(self) -> Node:
-        """What is written where, in the offsets of `text`."""
-        return self.nodes or Scanner(self.text.replace("\r\n", "\n")).run()
+        """What is written where, in the offsets of `source`."""
+        return self.nodes or Scanner(self.source).run()
 
 
-class SpecSyntaxError(Exception):
-    """The spec cannot be read.
-
-    `kind` is a diagnostic code: syntax, duplicate-key, duplicate-table, too-deep, encoding,
-    too-large, not-found, not-a-file or unreadable. `hint` says how to mend it, where that is known.
-    `line` is the source line that `span` lies in, "" for a file that was not read. `mended` is the text
-    with the hint followed, where there is one; `others` are the errors behind this one.
-    """
-
-    def __init__(self, kind: str, path: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.kind, self.path, self.message, self.hint = kind, path, message, hint
-        self.span, self.line = START, ""
-        self.mended: str | None = None
-        self.others: tuple[SpecSyntaxError, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.span.line}:{self.span.column}: {self.message}"
-
-
-def load(path: str | Path) -> Document:
-    """Read and parse one file; every failure is a SpecSyntaxError."""
+def load(path: str | Path, judged: Judge | None = None) -> Document:
+    """Read and parse one file (see `parse`); every failure is a CompileError."""
     name = str(path)
     try:
         with Path(path).open("rb") as file:
@@ -147,24 +129,24 @@ def load(path: str | Path) -> Document:
     except IsADirectoryError:
         inside = sorted(str(child) for child in Path(path).glob("*.toml"))
         hint = f"did you mean `{inside[0]}`?" if inside else "name a file, such as `spec.toml`"
-        raise SpecSyntaxError("not-a-file", name, "this is a folder, not a spec", hint) from None
+        raise _problem("not-a-file", name, "this is a folder, not a spec", hint) from None
     except (FileNotFoundError, NotADirectoryError):
-        raise SpecSyntaxError("not-found", name, "there is no such file", _near(path)) from None
+        raise _problem("not-found", name, "there is no such file", _near(path)) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         message = f"the file cannot be read: {getattr(error, 'strerror', None) or error}"
         hint = "check its permissions" if isinstance(error, PermissionError) else None
-        raise SpecSyntaxError("unreadable", name, message, hint) from None
+        raise _problem("unreadable", name, message, hint) from None
     if len(raw) > MAX_BYTES:
         hint = "a spec holds settings; keep data in files of its own and name them in the spec"
-        raise SpecSyntaxError("too-large", name, "the file is larger than 10 MB", hint)
+        raise _problem("too-large", name, "the file is larger than 10 MB", hint)
     try:
-        return parse(raw.decode(), name)
+        return parse(raw.decode(), name, judged)
     except UnicodeDecodeError as error:
         raise _not_utf8(name, raw, error.start) from None
 
 
-def parse(text: str, path: str) -> Document:
-    """Parse the text of a spec; `path` is only passed on. Raises SpecSyntaxError."""
+def parse(text: str, path: str, judged: Judge | None = None) -> Document:
+    """Parse the text of a spec; `path` is only passed on. Raises CompileError with every syntax error."""
     text = text.removeprefix("\ufeff")
     try:
         document = Document(path, text, tomllib.loads(text))
@@ -175,7 +157,9 @@ def parse(text: str, path: str) -> Document:
         from .recovery import faults  # the words for what is wrong take a while to load
 
         found = faults(text.replace("\r\n", "\n"), error)
-    raise _first(Document(path, text, {}), found)
+    document = Document(path, text, {})
+    problems = ((_at(document, fault), mended) for fault, mended in found)
+    raise CompileError(judged(d, mended) if judged and mended else d for d, mended in problems)
 
 
 # As many digits as a number of more than 64 bits has.
@@ -191,29 +175,33 @@ def _too_large(value: Any, path: tuple[str | int, ...] = ()) -> tuple[str | int,
     return next((place for place in found if place is not None), None)
 
 
-def _out_of_range(document: Document, path: tuple[str | int, ...]) -> SpecSyntaxError:
+def _out_of_range(document: Document, path: tuple[str | int, ...]) -> CompileError:
     from .syntax_errors import Fault
 
     start, end = document.place(path) or (0, 1)
     message = "this number takes more than 64 bits, and those of TOML don't"
-    return _error(document, Fault(message, start, end, "write a smaller one", "out-of-range"))
+    fault = Fault(message, start, end, "write a smaller one", "out-of-range")
+    return CompileError([_at(document, fault)])
 
 
-def _first(document: Document, found: list[Found]) -> SpecSyntaxError:
-    errors: list[SpecSyntaxError] = []
-    for fault, mended in found:
-        errors.append(_error(document, fault))
-        errors[-1].mended = mended
-    errors[0].others = tuple(errors[1:])
-    return errors[0]
+def _at(document: Document, fault: Fault) -> Diagnostic:
+    line, column, end = span = document.span(fault.start, fault.end)
+    source = document.line(line) or None
+    return Diagnostic(
+        fault.kind,
+        _short(fault.message),
+        document.path,
+        line if source or span != START else 0,
+        column,
+        end,
+        source=source,
+        hints=(_short(fault.hint),) if fault.hint else (),
+    )
 
 
-def _error(document: Document, fault: Fault) -> SpecSyntaxError:
-    message, hint = _short(fault.message), _short(fault.hint) if fault.hint else None
-    error = SpecSyntaxError(fault.kind, document.path, message, hint)
-    error.span = document.span(fault.start, fault.end)
-    error.line = document.line(error.span.line)
-    return error
+def _problem(code: str, path: str, message: str, hint: str | None) -> CompileError:
+    """Of the file as a whole."""
+    return CompileError([Diagnostic(code, message, path, hints=(hint,) if hint else ())])
 
 
 def _short(text: str) -> str:
@@ -231,7 +219,7 @@ def _near(path: str | Path) -> str:
     return "check the path, or write a first spec with `ftc new`"
 
 
-def _not_utf8(name: str, raw: bytes, start: int) -> SpecSyntaxError:
+def _not_utf8(name: str, raw: bytes, start: int) -> CompileError:
     from .syntax_errors import Fault
 
     document = Document(name, raw.decode(errors="replace").removeprefix("\ufeff"), {})
@@ -239,4 +227,5 @@ def _not_utf8(name: str, raw: bytes, start: int) -> SpecSyntaxError:
     message = f"byte 0x{raw[start]:02X} (at offset {start}) is not UTF-8"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         message = "the file is in UTF-16"
-    return _error(document, Fault(message, at, at + 1, "save the file as UTF-8", "encoding"))
+    fault = Fault(message, at, at + 1, "save the file as UTF-8", "encoding")
+    return CompileError([_at(document, fault)])

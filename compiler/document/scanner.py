@@ -56,6 +56,13 @@ class Node:
         """The child of this name; a new one is first written at `part`."""
         return self.children.setdefault(part.name, Node(part.place))
 
+    def own(self, step: str | int) -> Node:
+        """The child at that step, from now on a copy: what becomes of its children is not seen elsewhere."""
+        old = self.children[step]
+        copy = self.children[step] = Node(old.key)
+        copy.value, copy.children = old.value, dict(old.children)
+        return copy
+
     def newest(self) -> Node:
         """The last element if this is an array of tables, else the node itself."""
         return self.children.get(len(self.children) - 1, self)

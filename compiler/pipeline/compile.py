@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..check.validate import validate
 from ..diagnostics.diagnostic import CompileError, Diagnostic, sort
-from ..document.load import Document, SpecSyntaxError
+from ..document.load import Document
 from ..document.load import load as load_document
 from ..emit.files import Files
 from ..emit.render import render
@@ -34,12 +34,13 @@ class Compiled:
 
 def load(path: str | Path) -> Document:
     """Reads a spec. Raises CompileError where it is no TOML."""
-    try:
-        return load_document(path)
-    except SpecSyntaxError as error:
-        from ..check.syntax import diagnostics  # the words for what is wrong take a while to load
+    return load_document(path, _judged)
 
-        raise CompileError(diagnostics(error)) from None
+
+def _judged(error: Diagnostic, mended: str) -> Diagnostic:
+    from ..check.syntax import judged  # the words for what is wrong take a while to load
+
+    return judged(error, mended)
 
 
 def compile_document(document: Document, spec_folder: str = "..") -> Compiled:

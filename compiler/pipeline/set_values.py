@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..diagnostics.diagnostic import CompileError, Diagnostic, KeyPath
-from ..document.load import Document, SpecSyntaxError, parse
-from ..document.pieces import Piece, between
+from ..document.load import Document, parse
+from ..document.scanner import Node, Scanner
 from ..document.write_toml import toml
 from ..plan.names import decided_by
 from ..spec.describe import dotted
@@ -23,12 +23,12 @@ FORM = re.compile(r"^(?P<path>[A-Za-z0-9_.\[\]-]+?)=(?P<value>.*)$", re.S)
 
 
 class Setting(NamedTuple):
-    """One KEY=VALUE: the path, and the pieces of the text that say it, from the argument at hand."""
+    """One KEY=VALUE: the path, where each step of it stands, the value as TOML, and where that stands."""
 
     path: KeyPath
-    table: Piece
-    key: Piece
-    value: Piece
+    keys: list[tuple[int, int]]
+    text: str
+    value: Node
 
 
 def override(document: Document, settings: Sequence[str]) -> Document:
@@ -38,10 +38,11 @@ def override(document: Document, settings: Sequence[str]) -> Document:
     """
     if not settings:
         return document
-    original, text = document.text, document.text.replace("\r\n", "\n")
+    text = document.text.replace("\r\n", "\n")
     arguments = tuple(f"--set {setting}".replace("\n", "\u2424") for setting in settings)
+    nodes = Scanner(text).run()
     document = replace(
-        document, original=original, pieces=(Piece(text, 0, len(text)),), arguments=arguments
+        document, text=text, original=document.text, arguments=arguments, nodes=nodes
     )
     at, problems = len(text) + 1, list[Diagnostic]()
     for setting, argument in zip(settings, arguments, strict=True):
@@ -67,85 +68,79 @@ def _read(setting: str, at: int) -> Setting:
     if match is None or not words:
         raise ValueError("this has not the form KEY=VALUE")
     path = tuple(int(word[0]) if word[0].isdigit() else word[0] for word in words)
-    start, end = words[-1].span()
-    behind = at + match.start("value")
-    return Setting(
-        path,
-        Piece(dotted(path[:-1]), at, at + max(start - 1, 1)),
-        Piece(words[-1][0], at + start, at + end),
-        Piece(_value(match["value"]), behind, at + max(len(setting), behind - at + 1)),
-    )
+    keys = [(at + word.start(), at + word.end()) for word in words]
+    return Setting(path, keys, *_value(match["value"], at + match.start("value")))
 
 
-def _value(text: str) -> str:
-    """The value as TOML: as it stands if it is TOML, else in quotes."""
+def _value(text: str, at: int) -> tuple[str, Node]:
+    """The value that stands at this offset, as TOML: as it stands if it is TOML, else in quotes."""
     try:
         if list(tomllib.loads(f"value = {text}")) == ["value"]:
-            return text
+            return text, Scanner(f"{'value = ':>{at}}{text}").run().children["value"]
     except tomllib.TOMLDecodeError:
         pass
     except RecursionError:
         raise ValueError("its value is nested more deeply than any key needs") from None
-    return toml(text)
+    node = Node()
+    node.value = at, at + max(len(text), 1)
+    return toml(text), node
 
 
 def _applied(document: Document, setting: Setting) -> Document:
     """The document with the setting in it. Raises ValueError if it has no place there."""
-    text = "".join(piece.text for piece in document.pieces)
-    start, end, new = _change(document, text, setting)
-    pieces = (*between(document.pieces, 0, start), *new, *between(document.pieces, end, len(text)))
+    start, end, new = _change(Document(document.path, document.text, document.data), setting)
     try:
-        changed = parse("".join(piece.text for piece in pieces), document.path)
-    except SpecSyntaxError as error:
-        path = dotted(setting.path)
-        if error.kind in ("out-of-range", "too-deep"):
-            raise ValueError(f"`{path}`: {error.message}") from None
+        changed = parse(document.text[:start] + new + document.text[end:], document.path)
+    except CompileError as error:
+        path, first = dotted(setting.path), error.diagnostics[0]
+        if first.code in ("out-of-range", "too-deep"):
+            raise ValueError(f"`{path}`: {first.message}") from None
         raise ValueError(f"`{path}` can't be set beside what the spec has") from None
-    return replace(document, text=changed.text, data=changed.data, pieces=pieces)
+    _place(document.root, setting)
+    return replace(document, text=changed.text, data=changed.data)
 
 
-def _change(document: Document, text: str, setting: Setting) -> tuple[int, int, list[Piece]]:
-    """What replaces which part of the text."""
-    path, table, key, value = setting
+def _place(node: Node, setting: Setting) -> None:
+    """Notes below the root that the value, and what of its path is new, stands in the argument."""
+    for step, key in zip(setting.path[:-1], setting.keys, strict=False):
+        node = node.children.setdefault(step, Node(key))
+    old = node.children.get(setting.path[-1])
+    setting.value.key = old.key if old else setting.keys[-1]
+    node.children[setting.path[-1]] = setting.value
+
+
+def _change(document: Document, setting: Setting) -> tuple[int, int, str]:
+    """What replaces which part of the document's text."""
+    path, text = setting.path, document.text
     place = document.place(path)
     if place is not None:
-        return *place, [value]
+        return *place, setting.text
     if document.key(path) is not None:
         raise ValueError(f"`{dotted(path)}` is a table, and its keys are set one by one")
     if isinstance(path[-1], int):
         raise ValueError(f"there is no `{dotted(path)}` (the first is [0])")
-    pair = [key, _glue(" = ", key), value]
-    line = [*pair, _glue("\n", value)]
+    pair = f"{path[-1]} = {setting.text}"
     if len(path) == 1:
-        return 0, 0, line
+        return 0, 0, f"{pair}\n"
     home, inline = document.key_place(path[:-1]), document.place(path[:-1])
     if inline is not None and text.startswith("{", inline[0]):
         first = inline[0] + 1
-        empty = text[first : inline[1] - 1].isspace() or first == inline[1] - 1
-        return first, first, [*pair, *([] if empty else [_glue(", ", value)])]
+        return first, first, f"{pair}, " if text[first : inline[1] - 1].strip() else pair
     if home is not None and not _implied(text, home):
         begin = text.rfind("\n", 0, home[0]) + 1
         behind = text.find("\n", home[1]) + 1
         if not text[begin:].lstrip().startswith("["):  # it is there as dotted keys
-            return begin, begin, [_glue(f"{text[begin : home[1]]}.", key), *line]
-        return (
-            (behind, behind, line) if behind else (len(text), len(text), [_glue("\n", key), *line])
-        )
+            return begin, begin, f"{text[begin : home[1]]}.{pair}\n"
+        return (behind, behind, f"{pair}\n") if behind else (len(text), len(text), f"\n{pair}\n")
     if not all(isinstance(part, str) for part in path):
         raise ValueError(f"there is no `{dotted(path[:-1])}` to put it in (the first is [0])")
-    header = [_glue("\n\n[", table), table, _glue("]\n", table)]
-    return len(text.rstrip()), len(text), [*header, *line]
+    return len(text.rstrip()), len(text), f"\n\n[{dotted(path[:-1])}]\n{pair}\n"
 
 
 def _implied(text: str, home: tuple[int, int]) -> bool:
     """Whether a table is there by a header of something in it alone: `data` by [[data.train]]."""
     line = text[text.rfind("\n", 0, home[0]) + 1 :].lstrip()
     return line.startswith("[") and text[home[1] :].lstrip(" \t").startswith(".")
-
-
-def _glue(text: str, beside: Piece) -> Piece:
-    """What TOML needs, and the argument lacks."""
-    return Piece(text, beside.start, beside.end)
 
 
 def _derived(

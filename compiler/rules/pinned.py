@@ -93,7 +93,7 @@ def unpinned(
 
 def no_secret(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A spec, with its comments, is copied into the run and committed with it."""
-    for match in SECRET.finditer(document.text.replace("\r\n", "\n")):
+    for match in SECRET.finditer(document.source):
         yield on_span(
             document,
             document.span(*match.span()),

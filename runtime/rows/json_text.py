@@ -1,14 +1,17 @@
-"""JSON out of files: a line, or one list a piece at a time; whatever is wrong is said with its place."""
+"""JSON out of files: a line, or one list; whatever is wrong is said with its place."""
 
 import codecs
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..errors import RunError
 
 CHUNK = 1 << 20  # bytes
-LONGEST = 1 << 26  # characters in one row of a list; what is wrong with a row shows by then
+LARGEST = 10**9  # bytes of one list: it is in memory as a whole
+SPACE, NEWLINE = re.compile(r"[ \t\r\n]*"), "\n"
 POINTER = b"version https://git-lfs"
 OTHER_BOMS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -69,97 +72,71 @@ def parse_line(raw: bytes, place: str) -> Any:
 
 
 def rows_of_list(data: BinaryIO, file: str) -> Iterator[tuple[str, Any]]:
-    """Yields (file:line, row) of a file that is one list, without holding it."""
-    text = _Text(data, file)
-    if text.peek() != "[":
-        raise text.wrong("this is not a list of rows")
-    text.skip()
-    while text.peek() != "]":
-        place = f"{file}:{text.line}"
-        yield place, text.value()
-        if text.peek() == ",":
-            text.skip()
-            if text.peek() == "]":
-                raise text.wrong("not JSON: a row is missing after the `,`")
-        elif text.peek() != "]":
-            raise text.wrong("not JSON: a `,` or a closing bracket is missing here")
-    text.skip()
-    if text.peek():
-        raise text.wrong("not JSON: the list is complete, and then comes more")
+    """Yields (file:line, row) of a file that is one list. Raises RunError for one of more than LARGEST bytes."""
+    raw = data.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise _large(file)
+    text = _decode_lines(without_bom(raw, file), file)
+    del raw
 
-
-class _Text:
-    """A JSON text of which only the piece at hand is in memory; `line`, `column`: where it stands."""
-
-    def __init__(self, data: BinaryIO, file: str) -> None:
-        self.data, self.file = data, file
-        self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.text, self.at, self.line, self.column, self.ended = "", 0, 1, 1, False
-        self.more(first=True)
-
-    def more(self, first: bool = False) -> None:
-        """Reads as much again as is there, at least a chunk."""
-        raw = self.data.read(max(CHUNK, len(self.text) - self.at))
-        raw = without_bom(raw, self.file) if first else raw
-        self.ended = not raw
-        try:
-            fresh = self.decoder.decode(raw, final=self.ended)
-        except UnicodeDecodeError as error:
-            good = error.object[: error.start].decode("utf-8", "replace")
-            self.text, self.at = self.text[self.at :] + good, 0
-            self.move(len(self.text))
-            raise _not_utf8(f"{self.file}:{self.line}:{self.column}", error) from None
-        self.text, self.at = self.text[self.at :] + fresh, 0
-
-    def move(self, end: int) -> None:
-        """Goes on to `end`, and counts lines."""
-        lines = self.text.count("\n", self.at, end)
-        if lines:
-            self.line += lines
-            self.column = end - self.text.rindex("\n", self.at, end)
-        else:
-            self.column += end - self.at
-        self.at = end
-
-    def peek(self) -> str:
-        """The next character that is no white space; "" at the end."""
-        while True:
-            end = self.at
-            while end < len(self.text) and self.text[end] in " \t\r\n":
-                end += 1
-            self.move(end)
-            if end < len(self.text) or self.ended:
-                return self.text[end : end + 1]
-            self.more()
-
-    def skip(self) -> None:
-        self.move(self.at + 1)
-
-    def value(self) -> Any:
-        """The JSON value that begins here."""
-        while True:
-            try:
-                value, end = JSON.raw_decode(self.text, self.at)
-                if end < len(self.text) or self.ended:
-                    break
-            except json.JSONDecodeError as error:
-                if self.ended or len(self.text) - self.at > LONGEST:
-                    self.move(min(error.pos, len(self.text)))
-                    raise self.wrong(f"not JSON: {_said(error)}") from None
-            except (ValueError, RecursionError) as error:
-                raise strange_json(f"{self.file}:{self.line}", error) from None
-            self.more()
-        self.move(end)
-        return value
-
-    def wrong(self, message: str) -> RunError:
+    def wrong(at: int, message: str) -> RunError:
+        place = f"{text.count(NEWLINE, 0, at) + 1}:{at - text.rfind(NEWLINE, 0, at)}"
         return RunError(
             "bad-json",
             message,
             "a .json file holds one list of rows: [{...}, {...}]",
             "a file with a row on each line is called .jsonl",
-            where=f"{self.file}:{self.line}:{self.column}",
+            where=f"{file}:{place}",
         )
+
+    at, line, counted = _behind_space(text, 0), 1, 0
+    if text[at : at + 1] != "[":
+        raise wrong(at, "this is not a list of rows")
+    at = _behind_space(text, at + 1)
+    while text[at : at + 1] != "]":
+        line, counted = line + text.count(NEWLINE, counted, at), at
+        try:
+            row, at = JSON.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise wrong(error.pos, f"not JSON: {_said(error)}") from None
+        except (ValueError, RecursionError) as error:
+            raise strange_json(f"{file}:{line}", error) from None
+        yield f"{file}:{line}", row
+        at = _behind_space(text, at)
+        if text[at : at + 1] == ",":
+            at = _behind_space(text, at + 1)
+            if text[at : at + 1] == "]":
+                raise wrong(at, "not JSON: a row is missing after the `,`")
+        elif text[at : at + 1] != "]":
+            raise wrong(at, "not JSON: a `,` or a closing bracket is missing here")
+    at = _behind_space(text, at + 1)
+    if at < len(text):
+        raise wrong(at, "not JSON: the list is complete, and then comes more")
+
+
+def _decode_lines(raw: bytes, file: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:  # one of the lines says where
+        lines = enumerate(raw.split(b"\n"), 1)
+        return "\n".join(decode(line, f"{file}:{number}") for number, line in lines)
+
+
+def _behind_space(text: str, at: int) -> int:
+    match = SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _large(file: str) -> RunError:
+    name, *_, suffix = file.rpartition(".json")
+    show = {".gz": "gzip -dc", ".zst": "zstd -dc"}.get(suffix, "cat")
+    rows = shlex.quote(f"{name}.jsonl")
+    return RunError(
+        "bad-json",
+        f"one list of more than {LARGEST / 1e9:g} GB, which would have to be in memory as a whole",
+        f"make it JSON Lines: {show} {shlex.quote(file)} | jq -c '.[]' > {rows}",
+        where=file,
+    )
 
 
 def without_bom(first: bytes, file: str) -> bytes:
