@@ -85,7 +85,7 @@ def test_a_preset_is_known_by_its_id_on_modelscope_and_comes_from_there(tmp_path
     assert b"\nmodelscope==" in files["requirements.txt"].content
     assert b"gguf" not in files["requirements.txt"].content
     for name in ("train.py", "chat.py"):
-        assert b"models.from_modelscope(BASE)" in files[name].content
+        assert b"download.from_modelscope(BASE)" in files[name].content
     assert (
         b"models --modelscope HuggingFaceTB/SmolLM2-135M-Instruct)" in files["convert.sh"].content
     )
