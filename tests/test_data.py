@@ -230,7 +230,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert short.stdout.index("few-steps") < short.stdout.index("compiles, with 1 warning")
     assert "about" not in short.stdout, "what is measured is not estimated, too"
     more = check("--set", "model.max_seq_length=40", "--format", "json")
-    assert more.returncode == 2 and more.stderr.startswith("rows.jsonl: error[too-many-dropped]")
+    assert more.returncode == 2 and "\nrows.jsonl: error[too-many-dropped]" in more.stderr
     assert "Traceback" not in more.stderr and json.loads(more.stdout) == []
     Path("elsewhere").mkdir()
     outside = subprocess.run(
@@ -241,7 +241,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
         text=True,
         check=False,
     )
-    assert outside.stderr.startswith("../rows.jsonl: error[too-many"), "as the user knows it"
+    assert "\n../rows.jsonl: error[too-many" in outside.stderr, "as the user knows it"
     assert "fine" not in outside.stdout
     Path("rows.jsonl").write_text(
         '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
