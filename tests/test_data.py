@@ -229,23 +229,25 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
     assert "warning[few-steps]: the run has " in short.stdout and not short.stderr
     assert short.stdout.index("few-steps") < short.stdout.index("compiles, with 1 warning")
     assert "about" not in short.stdout, "what is measured is not estimated, too"
-    Path("rows.jsonl").write_text(
-        '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
-    )
-    broken = check("--format", "json")
-    assert broken.returncode == 2 and broken.stderr.startswith("rows.jsonl:1: error[bad-row]")
-    assert "Traceback" not in broken.stderr and json.loads(broken.stdout) == []
+    more = check("--set", "model.max_seq_length=40", "--format", "json")
+    assert more.returncode == 2 and "\nrows.jsonl: error[too-many-dropped]" in more.stderr
+    assert "Traceback" not in more.stderr and json.loads(more.stdout) == []
     Path("elsewhere").mkdir()
     outside = subprocess.run(
-        ["ftc", "check", "--data", "../s.toml"],
+        ["ftc", "check", "--data", "../s.toml", "--set", "model.max_seq_length=40"],
         env=environ(HF_HUB_OFFLINE="1"),
         cwd="elsewhere",
         capture_output=True,
         text=True,
         check=False,
     )
-    assert outside.stderr.startswith("../rows.jsonl:1: error[bad-row]"), "as the user knows it"
+    assert "\n../rows.jsonl: error[too-many" in outside.stderr, "as the user knows it"
     assert "fine" not in outside.stdout
+    Path("rows.jsonl").write_text(
+        '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
+    )
+    broken = check("--format", "json")
+    assert broken.returncode == 2 and json.loads(broken.stdout)[0]["code"] == "bad-row"
 
 
 def model_with_another_token(folder, tiny_model, **settings) -> None:

@@ -97,7 +97,7 @@ def test_pairs_are_checked_and_exported():
     assert rows("rows.jsonl")[0]["rejected"][-1] == {"role": "assistant", "content": "B"}
     Path("pairs.jsonl").write_text('{"prompt": 3, "chosen": "A", "rejected": "B"}\n')
     done = ftc("data", "export", "spec.toml", "-o", "more.jsonl", code=2)
-    assert done.stderr.startswith("pairs.jsonl:1: error[bad-row]")
+    assert done.stderr.startswith("pairs.jsonl:1:1: error[bad-row]")
     assert not Path("more.jsonl").exists() and not list(Path().glob(".*"))
 
 
