@@ -128,8 +128,8 @@ def test_another_template_in_the_export_is_found(both):
 
 
 @pytest.mark.parametrize("kind", ["bos", "eos"])
-def test_a_tokenizers_own_tokens_are_mended(tiny_model, tmp_path, kind):
-    """One that puts a BOS before, or an EOS behind every text by itself, as lmdeploy lets it."""
+def test_a_tokenizers_own_bos_would_be_found(tiny_model, tmp_path, kind):
+    """Or its EOS behind every text, as lmdeploy lets it; and `prepare` mends both."""
     from transformers import AutoTokenizer
 
     mine = {f"add_{kind}_token": True, "bos_token": BOS}
