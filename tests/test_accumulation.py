@@ -34,12 +34,11 @@ def difference(one, other):
 
 @pytest.mark.parametrize("stage", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_sixteen_micro_batches_are_one_batch(compiled, stage):
+    runs = {"many": {"train.micro_batch_size": "1"}, "one": {"train.micro_batch_size": "16"}}
+    if stage == "2":  # by itself it would be a sum in 8 bits
+        runs["lossy"] = {**runs["many"], "train.grad_accum_dtype": '"model"'}
     made = {}
-    for name, values in (
-        ("many", {"train.micro_batch_size": "1"}),
-        ("lossy", {"train.micro_batch_size": "1", "train.grad_accum_dtype": '"model"'}),
-        ("one", {"train.micro_batch_size": "16"}),
-    ):
+    for name, values in runs.items():
         run = compiled(name, **BFLOAT16, **ONE_STEP, **values, **{"parallel.zero_stage": stage})
         assert ("grad_accum_dtype" in (run.folder / "ds_config.json").read_text()) == (
             name == "many"
@@ -47,4 +46,6 @@ def test_sixteen_micro_batches_are_one_batch(compiled, stage):
         run.launch()
         made[name] = gradient(run)
     # A gradient has 8 bits, so two that are right differ by 2e-3; a sum in 8 bits adds its own rounding.
-    assert difference(made["many"], made["one"]) < 2.5e-3 < difference(made["lossy"], made["one"])
+    assert difference(made["many"], made["one"]) < 2.5e-3
+    if "lossy" in made:
+        assert difference(made["lossy"], made["one"]) > 2.5e-3

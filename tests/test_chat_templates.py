@@ -82,7 +82,7 @@ def without_marks(template: str) -> str:
 
 def test_all_of_xtuners_are_there():
     shipped = {name.removeprefix("xtuner/") for name in chat_templates() if "/" in name}
-    assert shipped == set(FIELDS) and len(FIELDS) == 27
+    assert shipped == set(FIELDS) and len(FIELDS) >= 27
 
 
 @pytest.mark.parametrize("turns", TURNS.values(), ids=TURNS)

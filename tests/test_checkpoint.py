@@ -40,11 +40,11 @@ def place(tmp_path, monkeypatch):
     torch.distributed.destroy_process_group()
 
 
-def save(step: int, keep: int = 1) -> None:
+def save(step: int, keep: int = 1, **more) -> None:
     from ftc.runtime.checkpoint import training_state
 
     stream = SimpleNamespace(samples=[], seen=lambda steps: steps)
-    training_state.save(Engine(step), step, keep, stream)
+    training_state.save(Engine(step), step, keep, stream, **more)
 
 
 CALLS = [(os, "fsync"), (Path, "rename"), (shutil, "rmtree"), (Path, "unlink"), (Path, "mkdir")]
@@ -115,6 +115,18 @@ def test_what_fails_while_it_writes_leaves_the_last_good_one(place, monkeypatch)
     monkeypatch.setattr(training_state, "_write", real)
     save(2)
     assert [path.name for path in Path("checkpoints").iterdir()] == ["step-000002"]
+
+
+def test_the_best_outlives_newer_ones_where_it_is_kept(place):
+    from ftc.runtime.checkpoint import stored
+
+    for keep_best, kept in ((True, [2, 5]), (False, [5])):
+        shutil.rmtree("checkpoints", ignore_errors=True)
+        losses = []
+        for step, loss in enumerate((3.0, 1.0, 2.0, 1.0, float("nan")), 1):
+            losses.append((step, loss))
+            save(step, validation_losses=losses, keep_best=keep_best)
+        assert [step for step, _ in stored.steps()] == kept
 
 
 def test_what_is_moved_away_never_meets_what_was(tmp_path, monkeypatch):

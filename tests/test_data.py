@@ -14,7 +14,7 @@ from ftc.runtime.data import ledger, sample_set, words
 from ftc.runtime.errors import RunError
 
 from . import tiny
-from .conftest import SPEC
+from .conftest import SPEC, changed, environ
 from .emitted import begin
 from .tiny import talk, write_lines
 
@@ -181,73 +181,72 @@ def test_counts_add_up_over_chunks():
     assert ledger.Ledger.from_json(json.loads(json.dumps(asdict(one)))) == one
 
 
-def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch):
-    from .conftest import SPEC, changed, environ
+HELD = changed(SPEC, **{"data.max_dropped_fraction": "0.0", "data.validation_fraction": "0.1"})
 
-    monkeypatch.chdir(work)
+
+@pytest.fixture
+def check(tiny_model, work):
+    """check("s.toml"): what `ftc check --data` says of that, without a network."""
     Path("tiny").symlink_to(tiny_model)
     tiny.write_rows(Path("rows.jsonl"))
-    spec = changed(SPEC, **{"data.max_dropped_fraction": "0.0", "data.validation_fraction": "0.1"})
-    Path("s.toml").write_text(
-        spec.replace('format = "messages"', 'format = "messages"\nweight = 2.5')
-    )
+    weighed = HELD.replace('format = "messages"', 'format = "messages"\nweight = 2.5')
+    Path("s.toml").write_text(weighed)
 
-    def check(*more: str, **variables: str) -> subprocess.CompletedProcess:
-        command = ["ftc", "check", "--data", "s.toml", *more]
-        env = environ(**{"HF_HUB_OFFLINE": "1", **variables})
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    def run(*arguments: str, cwd: str = ".", **more: str) -> subprocess.CompletedProcess:
+        command = ["ftc", "check", "--data", *arguments]
+        env = environ(**{"HF_HUB_OFFLINE": "1", **more})
+        return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
 
-    fine = check()
+    return run
+
+
+def test_check_data_counts_what_the_run_will_read(check):
+    fine = check("s.toml")
     assert fine.returncode == 0, fine.stderr
     assert "data/rows.jsonl: tokenized in" in fine.stdout
     held_out = int(re.search(r"(\d+) samples are held out", fine.stdout)[1])
     assert f"{round(2.5 * (40 - held_out))} samples, " in fine.stdout, "2.5 times what is left"
-    assert "data/rows.jsonl: tokens from cache" in check().stdout
+    assert "data/rows.jsonl: tokens from cache" in check("s.toml").stdout
     assert {path.name for path in Path().iterdir()} == {"tiny", "rows.jsonl", "s.toml", "cache"}
 
-    hub = ("--set", "model.base=qwen2.5-0.5b-instruct")
-    for nowhere in (check(*hub), check(*hub, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")):
-        said = nowhere.stderr.rpartition("\n\n")[2].splitlines()  # behind that it is not pinned
-        assert nowhere.returncode == 2 and len(said) == 2, "no word of the Hub's own, no traceback"
-        assert said[0].startswith(
-            "run: error[no-model]: the tokenizer of Qwen/Qwen2.5-0.5B-Instruct"
-        )
-    Path("away.toml").write_text(spec.replace('"rows.jsonl"', '"acme/rows"'))
-    away = check("away.toml", HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")
-    assert away.returncode == 2 and "Traceback" not in away.stderr and "etry" not in away.stderr
-    assert "acme/rows: error[no-data]" in away.stderr
-    refused = check("--set", "model.max_seq_length=40")
+    refused = check("s.toml", "--set", "model.max_seq_length=40")
     assert refused.returncode == 2
     assert refused.stderr.startswith("rows.jsonl: error[too-many-dropped]: ")
     assert "fine" not in refused.stdout and fine.stdout.index(
         "6 steps of 8 sequences"
     ) < fine.stdout.index("fine")
-    Path("short.toml").write_text(re.sub("max_steps = .*", "num_epochs = 1", spec))
-    short = subprocess.run(
-        ["ftc", "check", "--data", "short.toml"], env=environ(), capture_output=True, text=True
-    )
+    Path("short.toml").write_text(re.sub("max_steps = .*", "num_epochs = 1", HELD))
+    short = check("short.toml")
     assert "warning[few-steps]: the run has " in short.stdout and not short.stderr
     assert short.stdout.index("few-steps") < short.stdout.index("compiles, with 1 warning")
     assert "about" not in short.stdout, "what is measured is not estimated, too"
-    more = check("--set", "model.max_seq_length=40", "--format", "json")
-    assert more.returncode == 2 and "\nrows.jsonl: error[too-many-dropped]" in more.stderr
-    assert "Traceback" not in more.stderr and json.loads(more.stdout) == []
     Path("elsewhere").mkdir()
-    outside = subprocess.run(
-        ["ftc", "check", "--data", "../s.toml", "--set", "model.max_seq_length=40"],
-        env=environ(HF_HUB_OFFLINE="1"),
-        cwd="elsewhere",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "\n../rows.jsonl: error[too-many" in outside.stderr, "as the user knows it"
-    assert "fine" not in outside.stdout
+    many = ("../s.toml", "--set", "model.max_seq_length=40", "--format", "json")
+    more = check(*many, cwd="elsewhere")
+    assert more.returncode == 2
+    assert "\n../rows.jsonl: error[too-many-dropped]" in more.stderr, "as the user knows it"
+    assert "Traceback" not in more.stderr and json.loads(more.stdout) == []
     Path("rows.jsonl").write_text(
         '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
     )
-    broken = check("--format", "json")
+    broken = check("s.toml", "--format", "json")
     assert broken.returncode == 2 and json.loads(broken.stdout)[0]["code"] == "bad-row"
+
+
+@pytest.mark.slow
+def test_check_data_without_a_network_is_one_error(check):
+    hub = ("s.toml", "--set", "model.base=qwen2.5-0.5b-instruct")
+    refused = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    for nowhere in (check(*hub), check(*hub, **refused)):
+        said = nowhere.stderr.rpartition("\n\n")[2].splitlines()  # behind that it is not pinned
+        assert nowhere.returncode == 2 and len(said) == 2, "no word of the Hub's own, no traceback"
+        assert said[0].startswith(
+            "run: error[no-model]: the tokenizer of Qwen/Qwen2.5-0.5B-Instruct"
+        )
+    Path("away.toml").write_text(HELD.replace('"rows.jsonl"', '"acme/rows"'))
+    away = check("away.toml", **refused)
+    assert away.returncode == 2 and "Traceback" not in away.stderr and "etry" not in away.stderr
+    assert "acme/rows: error[no-data]" in away.stderr
 
 
 def model_with_another_token(folder, tiny_model, **settings) -> None:

@@ -29,12 +29,38 @@ NORMS = [1.099257, 1.391434, 1.468608, 0.987367, 0.738659, 0.586060]  # of lora'
 METHODS = {"lora": NO_DROPOUT, "full": FULL, "qlora": {"method.kind": '"qlora"', **NO_DROPOUT}}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_each_method_trains_and_exports(compiled, method):
-    run = compiled(**METHODS[method])
+@pytest.fixture(scope="module")
+def exported(shared):
+    """exported(method): a run that is trained and exported, and what convert.sh said."""
+    made = {}
+
+    def make(method):
+        if method not in made:
+            run = shared(method, **METHODS[method], **{"chat.max_new_tokens": "8"})
+            run.launch()
+            made[method] = run, run.bash("convert.sh").stdout
+        return made[method]
+
+    return make
+
+
+# 14 steps over three epochs, warming up in half of them.
+KEYS = {"train.max_steps": "14", "train.save_every": "1", "train.keep_checkpoints": "99"}
+KEYS |= {"data.packing": "false", "optim.warmup_ratio": "0.5"}
+
+
+@pytest.fixture(scope="module")
+def whole(shared):
+    """A run that nothing befell, with a checkpoint of each step."""
+    run = shared("whole", **KEYS)
     run.launch()
+    return run
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_trains_and_exports(exported, method):
+    run, said = exported(method)
     assert run.losses() == pytest.approx(PINNED[method], rel=1e-4)
-    said = run.bash("convert.sh").stdout
     assert "trained and re-loaded: largest difference" in said
     exported = {path.name for path in (run.folder / "export").iterdir()}
     assert exported == ({"merged"} if method == "full" else {"adapter", "merged"})
@@ -163,29 +189,20 @@ def equal(ours, theirs) -> bool:
     return ours.keys() == theirs.keys() and all(bool((ours[n] == theirs[n]).all()) for n in ours)
 
 
-def test_resume_is_exact(compiled):
-    """12 steps = 4 + 8 = 8 + 4 to the last bit: with dropout, in warm-up, across epochs, unpacked."""
-    keys = {"train.max_steps": "12", "train.save_every": "4", "data.packing": "false"}
-    keys |= {"optim.warmup_ratio": "0.5", "train.keep_checkpoints": "9"}
-    whole = compiled("whole", **keys)
-    whole.launch()
-    for stop in (4, 8):
-        part = compiled(f"part{stop}", **keys)
-        source = whole.folder / f"checkpoints/step-{stop:06d}"
-        target = part.folder / "checkpoints" / source.name
-        target.parent.mkdir()
-        subprocess.run(["cp", "-r", str(source), str(target)], check=True)
-        part.launch("--resume", "latest")
-        assert equal(part.weights(), whole.weights())
-        assert part.losses() == whole.losses()[stop:]
+@pytest.mark.parametrize("stop", [pytest.param(4, marks=pytest.mark.slow), 8])
+def test_resume_is_exact(compiled, whole, stop):
+    """14 steps = 4 + 10 = 8 + 6 to the last bit: with dropout, in and after warm-up, across epochs, unpacked."""
+    part = compiled("part", **KEYS)
+    name = f"checkpoints/step-{stop:06d}"
+    shutil.copytree(whole.folder / name, part.folder / name)
+    part.launch("--resume", "latest")
+    assert equal(part.weights(), whole.weights())
+    assert part.losses() == whole.losses()[stop:]
 
 
-def test_resume_after_kill(compiled):
-    """A run killed at any moment has whole checkpoints only, and goes on from the newest."""
-    keys = {"train.max_steps": "14", "train.save_every": "1"}
-    whole = compiled("whole", **keys)
-    whole.launch()
-    killed = compiled("killed", **keys)
+def test_resume_after_kill(compiled, whole):
+    """A run killed at any moment has whole checkpoints only, and goes on from the newest: here in warm-up."""
+    killed = compiled("killed", **KEYS)
     command = ["bash", str(killed.folder / "launch.sh")]
     process = subprocess.Popen(
         command, env=environ(), start_new_session=True, stdout=subprocess.DEVNULL
@@ -308,43 +325,39 @@ def test_every_row_is_seen_once_an_epoch(compiled):
     assert steps[-1]["epoch"] == 3.0
 
 
-def test_chat_answers_once_and_from_a_pipe(compiled):
-    run = compiled(**{"train.max_steps": "1", "chat.max_new_tokens": "8"})
-    script = str(run.folder / "chat.py")
+def test_chat_answers_once_and_from_a_pipe(compiled, exported):
+    run, _ = exported("lora")
 
-    def chat(*arguments, text=None):
+    def chat(*arguments, text=None, run=run):
         return subprocess.run(
-            ["python", script, *arguments],
+            ["python", str(run.folder / "chat.py"), *arguments],
             input=text,
             env=environ(),
             text=True,
             capture_output=True,
         )
 
-    early = chat("--merged", "--prompt", "read")
+    early = chat("--merged", "--prompt", "read", run=compiled())
     assert early.returncode == 2 and "run bash convert.sh first" in early.stderr
-    run.launch()
-    run.bash("convert.sh")
-    answers = {
-        choice: chat(choice, "--prompt", "read the spec").stdout
-        for choice in ("--merged", "--adapter")
-    }
-    assert answers["--merged"] == answers["--adapter"]
-    assert chat(text="read the spec").stdout == answers["--merged"]
+    merged = chat("--merged", "--prompt", "Who are you?")
+    assert merged.returncode == 0 and merged.stdout.strip(), "an answer, not its end alone"
+    assert chat("--adapter", text="Who are you?").stdout == merged.stdout
 
 
-def test_another_run_is_not_gone_on_with(compiled):
-    run = compiled(**{"train.max_steps": "2"})
-    run.launch()
-    other = compiled(**{"train.max_steps": "2", "method.rank": "8", "method.dropout": "0.0"})
+def test_another_run_is_not_gone_on_with(compiled, whole):
+    run = compiled(**KEYS)
+    shutil.copytree(whole.folder / "logs", run.folder / "logs")
+    name = "checkpoints/step-000014"
+    shutil.copytree(whole.folder / name, run.folder / name)
+    other = compiled(**KEYS, **{"method.rank": "8", "method.dropout": "0.0"})
     refused = other.launch("--resume", "latest", check=False)
     assert refused.returncode == 2
-    assert "ftc.lock: error[other-run]: checkpoints/step-000002 is of another run" in refused.stderr
+    assert "ftc.lock: error[other-run]: checkpoints/step-000014 is of another run" in refused.stderr
     assert "method.lora.rank was 4 and is 8" in refused.stderr
     assert "method.lora.dropout was 0.1 and is 0.0" in refused.stderr
-    longer = compiled(**{"train.max_steps": "4", "optim.lr_scheduler": '"linear"'})
+    longer = compiled(**KEYS | {"train.max_steps": "16", "optim.lr_scheduler": '"linear"'})
     longer.launch("--resume", "latest")
-    assert [r["step"] for r in longer.records() if "loss" in r] == [1, 2, 3, 4]
+    assert [r["step"] for r in longer.records() if "loss" in r] == list(range(1, 17))
 
 
 def test_a_vendored_run_needs_no_ftc(compiled, tmp_path):

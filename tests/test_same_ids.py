@@ -116,7 +116,8 @@ def test_all_see_the_same_ids(both, monkeypatch):
 def test_the_export_is_proven(both):
     trained, folder = both
     number = served_tokenizer.prove(trained, folder, trust_remote_code=False)
-    assert number == (5 if "tool_calls" in trained.chat_template else 4)
+    without = "tool_calls" not in trained.chat_template
+    assert number == len(served_tokenizer.GOLDEN) - without >= 4
 
 
 def test_another_template_in_the_export_is_found(both):
@@ -126,12 +127,21 @@ def test_another_template_in_the_export_is_found(both):
         served_tokenizer.prove(trained, folder, trust_remote_code=False)
 
 
-def test_a_tokenizers_own_bos_would_be_found(tiny_model, tmp_path):
-    """The defect that `prepare` mends."""
-    tokenizer = tokenizer_of(tiny_model, "chatml", adds_bos=True)
-    tokenizer.save_pretrained(tmp_path)
+@pytest.mark.parametrize("kind", ["bos", "eos"])
+def test_a_tokenizers_own_bos_would_be_found(tiny_model, tmp_path, kind):
+    """Or its EOS behind every text, as lmdeploy lets it; and `prepare` mends both."""
+    from transformers import AutoTokenizer
+
+    mine = {f"add_{kind}_token": True, "bos_token": BOS}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, **mine)
+    assert len(tokenizer("x")["input_ids"]) == len(tokenizer.tokenize("x")) + 1
+    tokenizer.save_pretrained(tmp_path / "as-it-was")
     with pytest.raises(RunError, match=r"other-tokens.*lmdeploy"):
-        served_tokenizer.prove(tokenizer, tmp_path, trust_remote_code=False)
+        served_tokenizer.prove(tokenizer, tmp_path / "as-it-was", trust_remote_code=False)
+    served_tokenizer.prepare(tokenizer)
+    tokenizer.save_pretrained(tmp_path / "mended")
+    trained = AutoTokenizer.from_pretrained(tiny_model, **mine)
+    assert served_tokenizer.prove(trained, tmp_path / "mended", trust_remote_code=False) >= 4
 
 
 def test_generation_stops_where_an_answer_ends(tiny_model):
@@ -145,3 +155,25 @@ def test_generation_stops_where_an_answer_ends(tiny_model):
         tokenizer, [Conversation(served_tokenizer.PLAIN)], ["row"], "assistant"
     )
     assert sample.ids[sample.loss][-1] == ends[0]
+
+
+def test_an_answer_stops_at_the_templates_end(tiny_model):
+    """Where the base itself would go on: its own end is another token."""
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = tokenizer_of(tiny_model, "llama3.1", adds_bos=False)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model)
+    model.resize_token_embeddings(len(tokenizer))
+    (end,) = tokenizer.encode("<|eot_id|>")
+    words = [*tokenizer.encode("yes"), end, *tokenizer.encode("no, that goes on")]
+    start = []
+
+    def scripted(ids, scores):
+        start.append(ids.shape[1])
+        forced = torch.full_like(scores, -torch.inf)
+        forced[0, words[ids.shape[1] - start[0]]] = 0
+        return forced
+
+    settings = {"logits_processor": [scripted], "max_new_tokens": len(words)}
+    answer = answers.generate(model, tokenizer, served_tokenizer.PLAIN[:1], settings, stream=False)
+    assert answer == "yes"

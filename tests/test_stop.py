@@ -46,6 +46,25 @@ def edit(run, old: str, new: str) -> None:
     script.write_text(text.replace(old, new, 1))
 
 
+# What the runs share that are compared with one that nothing befell: rows of their own, 4 micro-batches a rank.
+FORTY = {"train.max_steps": "40", "data.packing": "false", "train.micro_batch_size": "1"}
+
+
+@pytest.fixture(scope="module")
+def whole(shared):
+    """whole(processes): a run of FORTY that nothing befell."""
+    made = {}
+
+    def make(processes):
+        key = tuple(processes)
+        if key not in made:
+            made[key] = shared(f"whole{len(key)}", **LONG | FORTY, **processes)
+            made[key].launch()
+        return made[key]
+
+    return make
+
+
 STARTING = """
 import time
 from pathlib import Path
@@ -141,9 +160,8 @@ def test_no_process_outlives_its_launcher_nor_dies_with_the_terminal(compiled):
         pytest.param(signal.SIGUSR1, {}, marks=pytest.mark.slow),
     ],
 )
-def test_a_request_to_stop_saves_and_is_gone_on_from(compiled, number, processes):
-    keys = {**LONG, **processes, "train.max_steps": "40"}
-    run = compiled(**keys)
+def test_a_request_to_stop_saves_and_is_gone_on_from(compiled, whole, number, processes):
+    run = compiled(**LONG | FORTY, **processes)
     process = begin(run)
     process.send_signal(number)
     said, error = process.communicate(timeout=120)
@@ -154,10 +172,8 @@ def test_a_request_to_stop_saves_and_is_gone_on_from(compiled, number, processes
     assert f"Stopped after {steps[-1]} steps, which are saved." in said
     assert (run.folder / f"checkpoints/step-{steps[-1]:06d}/digests.json").is_file()
     run.launch("--resume", "latest")
-    whole = compiled("whole", **keys)
-    whole.launch()
-    assert run.losses() == whole.losses()
-    assert equal(run.weights(), whole.weights())
+    assert run.losses() == whole(processes).losses()
+    assert equal(run.weights(), whole(processes).weights())
 
 
 def test_a_second_request_stops_at_once(compiled):
@@ -199,11 +215,8 @@ def test_a_rank_that_dies_takes_the_other_down(compiled, rank):
     assert time.time() - records.st_mtime < 60, time.monotonic() - started
 
 
-def test_a_loss_that_is_no_number_names_its_row_and_harms_nothing(compiled):
-    keys = {**NO_DROPOUT, **TWO, "train.save_every": "1", "data.packing": "false"}
-    keys |= {"train.micro_batch_size": "1"}
-    run, whole = compiled(**keys), compiled("whole", **keys)
-    whole.launch()
+def test_a_loss_that_is_no_number_names_its_row_and_harms_nothing(compiled, whole):
+    run = compiled(**FORTY, **TWO, **{"train.save_every": "2"})
     edit(
         run,
         "            engine.backward(",
@@ -217,11 +230,11 @@ def test_a_loss_that_is_no_number_names_its_row_and_harms_nothing(compiled):
     assert done.stderr.count("loss-not-finite") == 1
     assert done.stderr.count("data/rows.jsonl:") == 1  # a micro-batch of one row
     assert "The weights are still those of step 2" in done.stderr
-    assert run.losses() == whole.losses()[:2]
+    assert run.losses() == whole(TWO).losses()[:2]
     edit(run, "if step == 2 and", "if False and")
     run.launch("--resume", "latest")
-    assert run.losses() == whole.losses()
-    assert equal(run.weights(), whole.weights())
+    assert run.losses() == whole(TWO).losses()
+    assert equal(run.weights(), whole(TWO).weights())
 
 
 @pytest.mark.slow

@@ -114,3 +114,9 @@ def test_the_output_passes_the_usual_tools(folder: Path) -> None:
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_in_a_comment_can_be_run_or_end_it() -> None:
+    said = quote.comment('one\ntwo $(date) `date` "x" \\ \x1b[0m ${HOME}')
+    assert not set(said) & set('\n$`"\\\x1b') and said.startswith("one two (date) date")
+    assert quote.comment("`") == "-"  # never empty, where a line is expected to go on
