@@ -116,7 +116,7 @@ def test_a_directory_that_can_not_be_written(monkeypatch):
 
 @pytest.mark.executed
 def test_launch_convert_and_chat_end_in_an_error(compiled, tmp_path, tiny_model):
-    from ftc.runtime import checkpoint
+    from ftc.runtime.checkpoint import training_state
 
     shutil.copytree(tiny_model, tmp_path / "mine")
     edit("config.json", hidden_act="what")(tmp_path / "mine")
@@ -124,7 +124,7 @@ def test_launch_convert_and_chat_end_in_an_error(compiled, tmp_path, tiny_model)
     saved = run.folder / "checkpoints/step-000001"
     saved.mkdir(parents=True)
     contents = {"state.json": b"{}", "probe.json": b"[[1, 2]]"}
-    digests = {name: checkpoint._write(saved / name, text) for name, text in contents.items()}
+    digests = {name: training_state._write(saved / name, text) for name, text in contents.items()}
     (saved / "digests.json").write_text(json.dumps(digests))
     commands = {"launch.sh": ["--start-over"], "convert.sh": ["--checkpoint", str(saved)]}
     commands["chat.py"] = ["--base", "--prompt", "Hi"]
