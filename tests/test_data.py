@@ -241,7 +241,7 @@ def test_check_data_counts_what_the_run_will_read(tiny_model, work, monkeypatch)
         text=True,
         check=False,
     )
-    assert "\n../rows.jsonl: error[too-many" in outside.stderr, "as the user knows it"
+    assert outside.stderr.startswith("../rows.jsonl: error[too-many"), "as the user knows it"
     assert "fine" not in outside.stdout
     Path("rows.jsonl").write_text(
         '{"messages": [{"role": "assistant", "content": "x", "loss": 3}]}\n'
