@@ -5,10 +5,10 @@ from ftc.compiler.catalog.architectures import MODEL_TYPES, USUAL, traits
 from ftc.compiler.catalog.engines import ENGINES, engine_for
 from ftc.compiler.catalog.optimizers import OPTIMIZERS
 from ftc.compiler.emit.requirements import pins
-from ftc.compiler.emit.train_model import SWAPS
 from ftc.compiler.spec.deploy import Deploy
 from ftc.compiler.spec.describe import literals
 from ftc.compiler.spec.optim import Optim
+from ftc.runtime.model import fused
 
 from .specs import TEMPLATES
 
@@ -42,7 +42,8 @@ def test_a_spec_can_name_what_the_catalog_has_and_nothing_else():
 def test_a_model_type_names_what_there_is():
     backends = {b.name for engine in ENGINES.values() for b in engine.backends if not b.any_type}
     for kind, row in MODEL_TYPES.items():
-        assert {*row.swaps} <= SWAPS.keys() and {*row.backends} <= backends, kind
+        assert all(callable(getattr(fused, swap)) for swap in row.swaps), kind
+        assert {*row.backends} <= backends, kind
         assert row != USUAL, f"{kind}: a row that says nothing"
     assert {name for row in MODEL_TYPES.values() for name in row.backends} == backends
     assert traits("unheard_of") is USUAL

@@ -301,7 +301,7 @@ def test_rows_without_loss_and_long_rows_are_counted(tokenizer, tmp_path, monkey
         ('{"messages": [}', "rows.jsonl:2:15", "not JSON"),
         ('{"messages": "hi"}', "rows.jsonl:2", "must be a list"),
         ('{"messages": [{"role": "robot", "content": ""}]}', "rows.jsonl:2", "it is 'robot'"),
-        ("[]", "rows.jsonl:2", "not a table"),
+        ("[]", "rows.jsonl:2", "not a JSON object"),
     ],
 )
 def test_a_bad_row_says_where_and_what(tmp_path, monkeypatch, line, where, what):

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from ftc.runtime import data
-from ftc.runtime.data import cache, json_text, reading
+from ftc.runtime.data import cache, reading
 from ftc.runtime.data.tokenizing import Settings
 from ftc.runtime.errors import RunError
-from ftc.runtime.rows import Conversation
+from ftc.runtime.rows import Conversation, json_text
 
 from . import tiny
 from .test_broken_files import compiled, same_fault
