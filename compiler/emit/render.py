@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..facts.gather import CopyKey, Facts
+from ..plan.identity import plan_id
 from ..plan.plan import Plan
 from . import chat, convert, deploy, ds_config, launch, readme, requirements, train
 from .files import File, Files
-from .plan_id import plan_id
 from .vendor import vendored_files
 
 EMITTED = (readme, train, launch, convert, chat, deploy, ds_config, requirements)

@@ -1,12 +1,14 @@
-"""What a value of the plan comes to, where that is not how it is written.
+"""What stands for a plan: its id, and what each value comes to where that is not how it is written.
 
 A run is the same one if its values come to the same: `./rows` is `rows`, a list of modules in another order
-adapts the same ones. The lock records what is said here beside
-the value, and `ftc diff` and the run itself, before it resumes, compare that.
+adapts the same ones. The lock records what is said here beside the value, and `ftc diff` and the run itself,
+before it resumes, compare that.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 from ..facts.gather import Facts
 from .data import SourcePlan
 from .plan import Plan
+from .values import leaves
 
 # Of these neither the order matters, nor whether one is named twice.
 SETS = ("exclude_modules", "layers_to_transform", "modules_to_save", "target_modules")
@@ -71,3 +74,14 @@ def _pattern(pattern: Mapping[str, int], unset: int) -> list[list[Any]] | None:
     if any(a.endswith(f".{b}") for a in names for b in names):
         return [[name, pattern[name]] for name in names]
     return [[name, pattern[name]] for name in sorted(names) if pattern[name] != unset] or None
+
+
+def plan_values(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data, dotted path -> value: what the lock records and the id covers."""
+    return {path: value.value for path, value in leaves(plan)}
+
+
+def plan_id(plan: Plan) -> str:
+    """Eight hexadecimal digits that stand for the plan's values and its chat template."""
+    text = json.dumps([plan_values(plan), plan.template], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

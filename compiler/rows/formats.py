@@ -40,7 +40,11 @@ class Format(NamedTuple):
 
 def _read() -> dict[str, Format]:
     text = (resource("runtime") / "formats" / "formats.json").read_text("utf-8")
-    return {name: Format(**entry) for name, entry in json.loads(text).items()}
+    rows: dict[str, dict[str, Any]] = json.loads(text)
+    return {
+        name: Format(**{key: value for key, value in row.items() if key != "in"})
+        for name, row in rows.items()
+    }
 
 
 FORMATS = _read()

@@ -16,9 +16,8 @@ from ..catalog.presets import resource
 from ..diagnostics.diagnostic import CompileError, Diagnostic
 from ..diagnostics.guess import nearest
 from ..emit.files import File, Files
-from ..emit.plan_id import plan_id
 from ..facts.gather import Facts
-from ..plan.identity import identities
+from ..plan.identity import identities, plan_id
 from ..plan.names import key_of
 from ..plan.plan import Plan
 from ..plan.values import leaves

@@ -1,8 +1,8 @@
 """Row formats: each a pure function from a row of a data set to its content.
 
 A function raises ValueError with a sentence about the row if it can't be read, and Dropped if the row
-is left out on purpose; it never changes the row. `formats.json` has each format's columns, and an
-example row; the compiler reads it, too.
+is left out on purpose; it never changes the row. `formats.json` has each format's file (`in`), its columns,
+and an example row; the compiler reads it, too.
 
 Other tools append consecutive messages of one side without anything between them, and fail on or
 train on flags that Arrow filled with None. Here a newline stands between, and None is the default.
@@ -10,68 +10,19 @@ train on flags that Arrow filled with None. Here a newline stands between, and N
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from ..errors import RunError
 from ..rows import Content, Conversation, Dropped, Row
 from ..rows.files import Raw
 from ..rows.json_text import parse_line, strange_json
-from .agents import moss_sft, msagent
-from .conversations import (
-    conversation,
-    llava,
-    messages,
-    oasst1,
-    prompt_completion,
-    sharegpt,
-    wizardlm,
-)
 from .custom import custom
-from .instructions import (
-    alpaca,
-    alpaca_zh,
-    arxiv,
-    code_alpaca,
-    colors,
-    crime_kg_assistant,
-    input_output,
-    law_reference,
-    medical,
-    openorca,
-    sql,
-    stack_exchange,
-    tiny_codes,
-)
-from .plain import pretokenized, pretrain
-from .preferences import preference
 
 Format = Callable[[Row], Content]
+TABLE = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
 FORMATS: dict[str, Format] = {
-    "messages": messages,
-    "sharegpt": sharegpt,
-    "conversation": conversation,
-    "alpaca": alpaca,
-    "alpaca_zh": alpaca_zh,
-    "prompt_completion": prompt_completion,
-    "input_output": input_output,
-    "pretrain": pretrain,
-    "pretokenized": pretokenized,
-    "preference": preference,
-    "openorca": openorca,
-    "stack_exchange": stack_exchange,
-    "sql": sql,
-    "arxiv": arxiv,
-    "colors": colors,
-    "code_alpaca": code_alpaca,
-    "tiny_codes": tiny_codes,
-    "medical": medical,
-    "crime_kg_assistant": crime_kg_assistant,
-    "law_reference": law_reference,
-    "oasst1": oasst1,
-    "llava": llava,
-    "wizardlm": wizardlm,
-    "msagent": msagent,
-    "moss_sft": moss_sft,
+    name: getattr(import_module(f".{row['in']}", __name__), name) for name, row in TABLE.items()
 }
 
 
@@ -120,6 +71,5 @@ def texts(content: Content | Dropped) -> list[str]:
 def _example(name: str) -> list[str]:
     if name not in FORMATS:
         return []
-    known = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
-    example = json.dumps(known[name]["example"], ensure_ascii=False)
+    example = json.dumps(TABLE[name]["example"], ensure_ascii=False)
     return [f"a row of the format {name} is {example}"]
