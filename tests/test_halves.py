@@ -57,7 +57,7 @@ SHARED = {
     "ftc.runtime.formats.conversations": "the same",
     "ftc.runtime.rows.files": "rows of text files",
     "ftc.runtime.rows.json_text": "the same",
-    "ftc.runtime.process.base": "digests of a model folder, which a launch compares with the lock's",
+    "ftc.runtime.process.digests": "digests of a model folder, which a launch compares with the lock's",
     "ftc.runtime.process.lock": "the shape of ftc.lock, and the digest of the runtime",
 }
 

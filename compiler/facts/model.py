@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...runtime.process.base import by_size, digests, weight_files
+from ...runtime.process.digests import by_size, digests, weight_files
 from ..catalog.architectures import traits
 from ..catalog.hub_ids import model_type_of
 from ..catalog.presets import Architecture, ModelPreset, find_model, modules_of

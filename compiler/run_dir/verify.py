@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ...runtime.process.base import by_size, digests, other_parts, weight_files, whole_sha256
+from ...runtime.process.digests import by_size, digests, other_parts, weight_files, whole_sha256
 from ..diagnostics.tree import is_table
 from ..emit.vendor import VENDORED
 from ..version import VERSION

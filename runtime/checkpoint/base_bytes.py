@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from ..process import base, clock, lock
+from ..process import clock, digests, lock
 
 
 def record() -> bytes:
@@ -21,10 +21,10 @@ def record() -> bytes:
 @cache
 def _digests(folder: Path) -> dict[str, str]:
     def of(path: Path) -> str:
-        found = base.whole_sha256(path)
+        found = digests.whole_sha256(path)
         clock.moved()
         return found
 
-    paths = list(base.weight_files(folder))
+    paths = list(digests.weight_files(folder))
     with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
         return dict(zip((path.name for path in paths), pool.map(of, paths), strict=True))

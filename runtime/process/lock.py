@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, run
-from . import base
+from . import digests
 
 LOCK = "ftc.lock"
 PENDING = "ftc.lock.new"  # there while a compilation replaces the files of the directory
@@ -154,14 +154,14 @@ def _model(folder: Path, model: dict[str, Any]) -> Iterable[str]:
     """What of a local base is not as the lock has it; one of an earlier version has a digest of the whole alone."""
     name = model["folder"]
     try:
-        whole = base.by_size(folder / name)
-        now = base.digests(folder / name) if whole else {}
+        whole = digests.by_size(folder / name)
+        now = digests.digests(folder / name) if whole else {}
     except OSError as error:
         yield f"the base model in {name} can't be read: {error.strerror}"
         return
     if not whole:
         yield f"the base model in {name} is not there"
-    elif parts := base.other_parts(model.get("digests"), now):
+    elif parts := digests.other_parts(model.get("digests"), now):
         yield f"{_the(parts)} of the base model in {name} changed since the run was compiled"
     elif not model.get("digests") and whole != model.get("sha256"):
         yield f"the base model in {name} is another one"
@@ -200,7 +200,7 @@ def differences(checkpoint: Path, folder: Path | None = None) -> list[str]:
     if code[0] != code[1]:
         found.append("the training data is read by another function")
     models = [lock["facts"]["model"] for lock in (then, now)]
-    if parts := base.other_parts(*(model.get("digests") for model in models)):
+    if parts := digests.other_parts(*(model.get("digests") for model in models)):
         found.append(f"{_the(parts)} of the base model changed")
     elif models[0].get("sha256") != models[1].get("sha256"):
         found.append("the base model is another one")
