@@ -164,6 +164,12 @@ def test_set_finds_the_place(text, changed):
         assert document.line(document.key(("a",)).line) == "a = 1"
 
 
+def test_set_takes_any_character():
+    text = "".join(map(chr, range(128)))
+    document = override(parse("a = 1", "spec.toml"), [f"chat.system={text}"])
+    assert document.data["chat"]["system"] == text
+
+
 def test_explain(ftc):
     code, said, _ = ftc("explain", "spec.toml", "--set", "optim.learning_rate=1e-4")
     assert code == 0

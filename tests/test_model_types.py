@@ -33,6 +33,7 @@ def test_no_type_is_in_two_places():
         ("unsloth/gemma-3-4b-it-GGUF", None),
         ("someone/Qwen3.5-4B-text", None),
         ("openai/whisper-small", "whisper"),
+        ("moonshotai/Kimi-K2.5", "kimi_k25"),
         ("openai/gpt-oss-20b", None),
     ],
 )
@@ -73,6 +74,9 @@ def test_other_names_tell_none(name):
         ("openbmb/MiniCPM-V-2_6", "minicpmv"),
         ("microsoft/Phi-3.5-vision-instruct", "phi3_v"),
         ("THUDM/chatglm3-6b", "chatglm"),
+        ("baichuan-inc/Baichuan2-7B-Chat", "baichuan"),
+        ("moonshotai/Kimi-K2-Instruct", "kimi_k2"),
+        *((name, None) for name in ("baichuan-inc/Baichuan-M2-32B", "moonshotai/Kimi-K2.5")),
         *((f"OpenGVLab/InternVL{version}-8B-hf", None) for version in ("3", "3_5")),
         *((f"zai-org/{name}", None) for name in ("glm-4-9b-chat-hf", "GLM-4-9B-0414")),
         *((name, None) for name in ("openbmb/MiniCPM-V-4.6", "allenai/Molmo2-8B", "Qwen/Qwen2-7B")),

@@ -121,14 +121,20 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*FAULTS, "fine", "large"])
+FINE = {
+    "fine": WHOLE,
+    **{f"large, with {end} at its end": f"{LARGE[:-1]}, \"x\": {end}}}" for end in ("{}", "null", "true", "1")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FAULTS, *FINE])
 def test_damaged_files_of_a_tokenizer_are_told_by_check(bare, tmp_path, name):
     from ftc.compiler import CompileError
 
     furnish(tmp_path)
-    file, content, told = FAULTS.get(name, ("tokenizer.json", WHOLE, ""))
+    file, content, told = FAULTS.get(name) or ("tokenizer.json", FINE[name], "")
     (bare / "tokenizer.json").write_text(WHOLE)
-    (bare / file).write_text(LARGE if name == "large" else content)
+    (bare / file).write_text(content)
     model = {"base": "base", "chat_template": "chatml", "max_seq_length": 96}
     spec = merged(BASE, {"model": model})
     if not told:

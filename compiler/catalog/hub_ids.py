@@ -44,6 +44,7 @@ FAMILIES = (
     ("HuggingFaceTB", r"smolvlm-", "idefics3"),
     ("OpenGVLab", r"internvl.*-hf$", "internvl"),
     ("openbmb", r"minicpm-v-4\.6", "minicpmv4_6"),
+    ("moonshotai", r"kimi-k2\.5", "kimi_k25"),
     ("openai", r"whisper-", "whisper"),
     ("openai", r"clip-", "clip"),
 )
@@ -64,12 +65,12 @@ OWN_CODE = (
     ("THUDM|zai-org", r"cogvlm|glm-4v-9b", "chatglm", True, GLM),
     ("internlm", r"internlm2|polar-", "internlm2", False, INTERNLM),
     ("internlm", r"internlm-", "internlm", False, INTERNLM),
-    ("baichuan-inc", r"baichuan", "baichuan", False, ""),
+    ("baichuan-inc", r"baichuan2?-\d+b", "baichuan", False, ""),
     ("THUDM|zai-org", r"chatglm|glm-4-9b(?!-0414|.*-hf$)", "chatglm", False, GLM),
     ("openbmb", r"minicpm(4-|-[12]b)", "minicpm", False, ""),
     ("Qwen", r"qwen-(1_8b|\d+b)", "qwen", False, "Qwen/Qwen2.5-7B-Instruct"),
     ("deepseek-ai", r"deepseek-moe-16b", "deepseek", False, "deepseek-ai/DeepSeek-V2-Lite-Chat"),
-    ("moonshotai", r"kimi-k2", "kimi_k2", False, ""),
+    ("moonshotai", r"kimi-k2(?!\.)", "kimi_k2", False, ""),
     ("microsoft", r"phi-3-small", "phi3small", False, "microsoft/Phi-3.5-mini-instruct"),
 )
 

@@ -59,7 +59,7 @@ def _parsed(content: bytes) -> Any:
 def _large(content: bytes) -> dict[str, Any] | None:
     """What of a large object's parts is there, each empty; None if it does not end as it began."""
     bare = content.strip()
-    if not bare.startswith(b"{") or not re.search(rb"[}\]\"\de]\s*\}$", bare[-1000:]):
+    if not bare.startswith(b"{") or not re.search(rb"[}\]\"\del]\s*\}$", bare[-1000:]):
         return None
     found = {part.decode() for part in PARTS.findall(content)}
     model = {"model": dict.fromkeys(found & {"vocab"})} if "model" in found else {}

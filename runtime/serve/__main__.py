@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
 
-    api_key = os.environ.get(args.api_key_env, "") if args.api_key_env else None
+    api_key = os.environ.get(args.api_key_env, "").strip() if args.api_key_env else None
     if not Path(args.model_dir, "config.json").is_file():
         parser.exit(2, f"serve: error[no-model]: no model in {args.model_dir}: bash convert.sh\n")
     if api_key == "":

@@ -24,7 +24,7 @@ class Gate:
     """
 
     def __init__(self, app: ASGIApp, api_key: str | None, host: str) -> None:
-        self.app, self.api_key = app, api_key and api_key.strip()
+        self.app, self.api_key = app, api_key
         self.names = {"localhost", host.lower(), socket.gethostname().lower()}
         self.inside = 0
 
