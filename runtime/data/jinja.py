@@ -9,12 +9,22 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers.utils import chat_template_utils
 
+from ..errors import RunError
 from ..rows import Conversation, Message
 from . import time_limit
 
 Span = tuple[int, int]
 # What a template may raise at a conversation that it was not written for.
-REFUSED = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+REFUSED = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
 WIDTHS = re.compile(r"%[^a-zA-Z%]*?(\d+)")
 FIELDS = re.compile(r"\{[^{}]*:\D{0,3}(\d+)[^{}]*\}")
 PADDING = ("center", "expandtabs", "ljust", "rjust", "zfill")
@@ -110,9 +120,29 @@ def render(
     return texts[0], spans[0] if marks else []
 
 
+def refusal(messages: list[Message], error: BaseException, *hints: str, where: str) -> RunError:
+    """What is said of messages that a template refuses with `error`, one of REFUSED."""
+    roles = ", ".join(str(message["role"]) for message in messages[:8])
+    return RunError(
+        "template-refused",
+        f"the chat template can't render this conversation ({roles}): {str(error) or type(error).__name__}",
+        *hints,
+        where=where,
+    )
+
+
 def applied(tokenizer: Any, messages: list[Message], **how: Any) -> Any:
-    """`tokenizer.apply_chat_template`, within the limits. Raises RunError beyond them."""
-    found = time_limit.within(lambda: tokenizer.apply_chat_template(messages, **how))
+    """`tokenizer.apply_chat_template`, within the limits.
+
+    Raises RunError beyond them, and where the template refuses the messages.
+    """
+    try:
+        found = time_limit.within(lambda: tokenizer.apply_chat_template(messages, **how))
+    except REFUSED as error:
+        system = any(message["role"] == "system" for message in messages)
+        out = ["leave out the system message (samples.system, chat.system)"] if system else []
+        other = f"{'or ' if system else ''}name another template in model.chat_template"
+        raise refusal(messages, error, *out, other, where="chat_template.jinja") from None
     if isinstance(found, str) and len(found) > time_limit.LARGEST:
         raise time_limit.too_much()
     return found
