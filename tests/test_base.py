@@ -112,6 +112,36 @@ def test_verify_deep_reads_every_byte(run):
     assert "no checkpoint has recorded" in ftc("verify", ".", "--deep", exit_code=1).stdout
 
 
+def link_in_a_circle(mine):
+    shutil.rmtree(mine)
+    mine.symlink_to(mine)
+
+
+@pytest.mark.parametrize("lose", [shutil.rmtree, link_in_a_circle])
+def test_a_base_that_is_gone_ends_no_checkpoint(run, lose, capsys):
+    from ftc.runtime.checkpoint import base_bytes
+
+    lose(run / "mine")
+    assert [base_bytes.record() for _ in range(2)] == [b"{}", b"{}"]
+    said = capsys.readouterr().out
+    assert said.startswith("WARNING: the base in ") and said.count("WARNING") == 1
+    checkpoint = run / "run/checkpoints/step-000007"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "base.json").write_bytes(base_bytes.record())
+    assert "no checkpoint has recorded" in ftc("verify", ".", "--deep", exit_code=1).stdout
+
+
+def test_a_weight_file_that_cannot_be_read_ends_no_checkpoint(run, monkeypatch, capsys):
+    from ftc.runtime.checkpoint import base_bytes
+
+    def refuses(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(base_bytes.digests, "whole_sha256", refuses)
+    assert base_bytes.record() == b"{}"
+    assert "(Permission denied)" in capsys.readouterr().out
+
+
 @pytest.mark.executed
 def test_a_checkpoint_records_the_base(compiled, tmp_path, tiny_model):
     shutil.copytree(tiny_model, tmp_path / "mine")

@@ -129,6 +129,18 @@ GROWS = "{% set n = namespace(t=[0]) %}{% for _ in range(99999) %}{% set n.t = (
     "{% set n = namespace(a=7) %}{% for _ in range(20) %}{% set n.a = n.a * n.a %}{% endfor %}{{ n.a % 2 }}",
     "{{ ('%20000d' % 1)|length }}", "{{ 'a'.center(20000)|length }}",
     "{{ 'a'|center(20000)|length }}", "{{ '%20000d'|format(1)|length }}", "{{ '{:>20000}'.format(1)|length }}",
+    "{{ ('%*d' % (20000, 1))|length }}", "{{ '%*d'|format(20000, 1)|length }}", "{{ ('%.*f' % (20000, 1.0))|length }}",
+    "{{ ('%(a)s%(a)s' % {'a': 'a' * 6000})|length }}", "{{ '{:{}}'.format(1, 20000)|length }}",
+    "{{ ('%(a)20000d' % {'a': 1})|length }}",
+    "{{ '{:{a}}'.format(1, a='>20000')|length }}", "{{ '{a:{b}}'.format_map({'a': 1, 'b': 20000})|length }}",
+    "{{ '{:5.20000f}'.format(1.0)|length }}", "{{ '{0}{0}'.format('a' * 6000)|length }}",
+    "{{ ('a' * 200)|replace('a', 'b' * 100)|length }}", "{{ ('a' * 200).replace('', 'b' * 100)|length }}",
+    "{{ (['a' * 2000] * 6)|join|length }}", "{{ range(200)|join('b' * 100)|length }}",
+    "{{ ('b' * 100).join(['a'] * 200)|length }}", "{{ [1, 2]|map('string')|join('b' * 9000 ~ 'b' * 9000)|length }}",
+    "{{ ('\\t' * 200).expandtabs(100)|length }}", "{{ ('a\\n' * 200)|indent(100)|length }}",
+    "{{ [1]|batch(20000, 2)|list|length }}", "{{ 5|round(-200000) }}", "{{ [1, 2]|tojson(indent=20000)|length }}",
+    "{{ 'ab'|wordwrap(1, wrapstring='b' * 9000)|length }}", "{{ 'aa'.translate({97: 'b' * 9000})|length }}",
+    "{{ (1).to_bytes(20000, 'big')|length }}", "{{ ['a']|map('center', 20000)|list|length }}",
 ])  # fmt: skip
 def test_a_template_without_end(template, tokenizer, monkeypatch):
     from ftc.runtime.data import time_limit
@@ -147,6 +159,31 @@ def test_a_template_without_end(template, tokenizer, monkeypatch):
     with pytest.raises(RunError, match=r"chat template takes more than .* seconds"):
         Renderer(tokenizer)(Conversation(messages), "rows:1")
     assert time.monotonic() - began < 10
+
+
+def test_what_stays_within_the_bounds_is_what_jinja_makes(tokenizer):
+    from ftc.runtime.data.bounded import Bounded
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    for body in (
+        "{{ '%*d|%5.2f|%s' % (7, 1, 2.5, 'x') }}", "{{ '%(a)s %(a)r'|format(a='b') }}",
+        "{{ '**%s %d**' % ('x', 1700000000) }}", "{{ '{:{}}|{a!r}'.format(1, 5, a='x') }}",
+        "{{ '{a}'.format_map({'a': 2}) }}", "{{ range(3)|map('string')|join(', ') }}", "{{ {'a': 1}|join }}",
+        "{{ 'abc'|join('-') }}",
+        "{{ [{'n': 1}, {'n': 2}]|join('+', attribute='n') }}", "{{ ', '.join(['a', 'b']) }}",
+        "{{ 'aXb'|replace('X', 'yy') }}",
+        "{{ 'aXXb'.replace('X', 'yy', 1) }}", "{{ 'a\\tb'.expandtabs(4) }}", "{{ 'a\\nb'|indent(2, first=true) }}",
+        "{{ [1, 2, 3]|batch(2, 0)|list }}", "{{ 2.55|round(1, 'floor') }}", "{{ {'a': [1]}|tojson(indent=2) }}",
+        "{{ 'a b'|wordwrap(1) }}",
+        "{{ 'ab'.translate({97: 'x'}) }}", "{{ 1700000000|tojson }}", "{{ none|join }}{{ nothing|replace('a', 'b') }}",
+    ):  # fmt: skip
+        texts = []
+        for kind in (Bounded, ImmutableSandboxedEnvironment):
+            try:
+                texts.append(kind().from_string(body).render())
+            except Exception as error:
+                texts.append(repr(error))
+        assert texts[0] == texts[1], body
 
 
 def test_a_template_that_computes_wrongly_is_refused(tokenizer):

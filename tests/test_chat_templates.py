@@ -328,3 +328,11 @@ def test_marks_that_fit_no_message_are_refused_where_it_matters(tokenizer):
     silent = [CHAT[0], {**CHAT[1], "loss": False}]
     with pytest.raises(RunError, match=r"rows:1.*template-marks.*marks 4 stretches"):
         tokens.chat_samples(tokenizer, [Conversation(silent)], ["rows:1"], "assistant")
+
+
+def test_which_templates_refuse_a_system_message():
+    from ftc.compiler.catalog.presets import chat_templates
+    from ftc.compiler.facts.chat_template import refusal
+
+    texts = {name: path.read_text("utf-8") for name, path in chat_templates().items()}
+    assert [name for name, text in texts.items() if refusal(text, "Be brief.")] == ["gemma"]

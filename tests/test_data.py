@@ -314,6 +314,45 @@ def test_a_prompt_with_a_token_without_embedding_is_told(tmp_path, tiny_model, m
     assert "id-beyond-model" in capsys.readouterr().err
 
 
+REFUSALS = {
+    "by its own words": (
+        "{{ raise_exception('users and answers must take turns') }}",
+        "take turns",
+    ),
+    "a depth": ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion"),
+    "a wrong key": ("{{ messages[0].who.what }}", "has no attribute"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_system_message_that_the_template_refuses_is_told_before_a_step(
+    case, tiny_model, monkeypatch, capsys
+):
+    from ftc.runtime.serve import chat
+    from ftc.runtime.train import samples
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = (
+        kind.from_pretrained(tiny_model) for kind in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    body, why = REFUSALS[case]
+    tokenizer.chat_template = (
+        f"{{% if messages[0].role == 'system' %}}{body}{{% endif %}}{{{{ messages[-1].content }}}}"
+    )
+    samples.start(model, tokenizer, ["a tool"], max_new_tokens=2)
+    with pytest.raises(RunError, match=why) as told:
+        samples.start(model, tokenizer, ["a tool"], max_new_tokens=2, system="Be brief.")
+    assert told.value.code == "template-refused" and "samples.system" in str(told.value)
+    talk = {"system": "Be brief.", "settings": {"max_new_tokens": 2, "do_sample": False}}
+    with pytest.raises(SystemExit, match="2"):
+        chat.run(model, tokenizer, **talk, prompt="a tool")
+    assert "chat.system" in capsys.readouterr().err
+    asked = iter(["a tool", None])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    chat.run(model, tokenizer, **talk, ask=lambda prompt: next(asked))
+    assert "template-refused" in capsys.readouterr().out
+
+
 def test_a_weight_that_takes_no_sample_is_told(tokenizer):
     """Rather than that a source is left out in silence."""
     samples = tiny.in_memory([tiny_sample(n) for n in range(4)])

@@ -217,7 +217,8 @@ RUN: dict[str, str] = {
     "double-bos": "A conversation or a text would begin with two BOS tokens.",
     "template-marks": "The template marks other stretches as learnt than the row has answers.",
     "template-without-tools": "The row has tools, and the template would leave them out.",
-    "template-refused": "The chat template refuses a conversation of the data.",
+    "template-refused": "The chat template refuses a conversation: of the data, or a prompt of [samples] or "
+    "[chat], mostly for its system message.",
     "template-not-a-prefix": "The model's own template does not render a conversation from left to "
     "right, so which text is the answer can't be told.",
 }

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateSyntaxError, nodes
+from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from ..catalog.presets import ModelPreset, chat_templates, shipped_templates
 from ..diagnostics.diagnostic import Diagnostic
@@ -16,7 +16,7 @@ from ..diagnostics.tree import is_array, is_table
 from ..document.at import at
 from ..document.load import Document
 from ..spec.spec import Spec
-from .chat_clock import parse
+from .chat_clock import MARKS, parse
 from .near_templates import near_template
 
 LARGEST = 1_000_000  # bytes of a chat template
@@ -141,6 +141,28 @@ def _unnamed(folder: Path, names: list[str], document: Document) -> Diagnostic:
             "copy the one that you mean into a .jinja file, and name that in model.chat_template"
         ],
     )
+
+
+class _Refused(Exception):
+    """A template called `raise_exception`."""
+
+
+def refusal(template: str, system: str) -> str | None:
+    """What a template that ftc ships says against a system message before a question; None if it takes it."""
+
+    def refuse(message: str) -> None:
+        raise _Refused(message)
+
+    env = Environment(extensions=["jinja2.ext.loopcontrols"], trim_blocks=True, lstrip_blocks=True)
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": "Hi"}]
+    known = {"messages": messages, "bos_token": "", "eos_token": "", "add_generation_prompt": True}
+    try:
+        env.from_string(MARKS.sub("", template)).render(
+            **known, raise_exception=refuse, strftime_now=str
+        )
+    except _Refused as error:
+        return str(error)
+    return None
 
 
 def _check(text: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from ..catalog.presets import chat_templates
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
 from ..document.load import Document
 from ..facts.chat_clock import asks
+from ..facts.chat_template import refusal
 from ..facts.gather import Facts
 from ..spec.model import DATE
 from ..spec.spec import Spec
@@ -85,6 +87,29 @@ def _texts(spec: Spec, facts: Facts, document: Document) -> Iterator[tuple[str, 
         yield "system message", ("samples", "system"), spec.samples.system or ""
 
 
+def system_is_taken(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
+    """A template that ftc ships takes the system messages of [samples] and [chat]."""
+    template = facts.template
+    given = {
+        "samples": spec.samples.system if spec.samples else None,
+        "chat": spec.chat.system,
+    }
+    if template is None or facts.template_name not in chat_templates() or not any(given.values()):
+        return
+    for table, system in given.items():
+        said = refusal(template, system) if system else None
+        if said:
+            yield conflict(
+                document,
+                (table, "system"),
+                f"the chat template `{facts.template_name}` refuses a system message: {said}",
+                hints=[
+                    "remove system",
+                    "or set another model.chat_template",
+                ],
+            )
+
+
 def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagnostic]:
     """A template that asks for the day is told one, and no other."""
     path: KeyPath = ("model", "date")
@@ -121,4 +146,9 @@ def date_is_told(spec: Spec, facts: Facts, document: Document) -> Iterator[Diagn
     )
 
 
-RULES: tuple[Rule, ...] = (tokens_have_embeddings, tokenizer_is_there, date_is_told)
+RULES: tuple[Rule, ...] = (
+    tokens_have_embeddings,
+    tokenizer_is_there,
+    system_is_taken,
+    date_is_told,
+)

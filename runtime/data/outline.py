@@ -17,7 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 from jinja2 import TemplateError, nodes
 from jinja2.ext import Extension
 
-from .jinja import REFUSED, Bounded
+from .bounded import Bounded
+from .jinja import REFUSED
 
 TYPICAL = "some text"  # the stand-in answers as this text would
 PROOFS, EVERY = 3, 64

@@ -106,14 +106,9 @@ class Renderer:
             if len(found[0]) > time_limit.LARGEST:
                 raise time_limit.too_much()
             return (*found, []) if prompt is not None else found
-        except (*jinja.REFUSED, RecursionError, MemoryError) as error:
-            roles = ", ".join(str(message["role"]) for message in conversation.messages[:8])
-            raise RunError(
-                "template-refused",
-                f"the chat template can't render this conversation ({roles}): {error}",
-                "change the row, or name a template that takes such conversations in model.chat_template",
-                where=row,
-            ) from None
+        except jinja.REFUSED as error:
+            hint = "change the row, or name a template that takes such conversations in model.chat_template"
+            raise jinja.refusal(conversation.messages, error, hint, where=row) from None
 
     def _by_jinja(
         self, conversation: Conversation, prompt: bool | None = False

@@ -25,7 +25,7 @@ class TooLong(BaseException):
 def within(work: Callable[[], T]) -> T:
     """What `work` returns. Raises RunError once it takes longer than SECONDS, or more than MEMORY.
 
-    That is between two steps of the interpreter: see jinja.Bounded for what a single one may do.
+    That is between two steps of the interpreter: see bounded.Bounded for what a single one may do.
     """
     thread = threading.get_ident()
     if thread in SINCE:

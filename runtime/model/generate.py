@@ -39,13 +39,9 @@ def generate(
 ) -> str:
     """The model's answer; `stream` prints it word by word as it comes.
 
-    Raises RunError for a message with a token that the model has no embedding for.
+    Raises RunError as `prompt_ids` does.
     """
-    how = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": False}
-    prompt = jinja.applied(tokenizer, messages, **how).to(model.device)
-    require_embeddings(
-        model, tokenizer, prompt[0].tolist(), f"prompt {messages[-1]['content'][:60]!r}"
-    )
+    prompt = prompt_ids(model, tokenizer, messages)
     streamer = (
         TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True) if stream else None
     )
@@ -59,6 +55,19 @@ def generate(
             **settings,
         )
     return tokenizer.decode(output[0, prompt.shape[1] :], skip_special_tokens=True)
+
+
+def prompt_ids(model: Any, tokenizer: Any, messages: Messages) -> torch.Tensor:
+    """What stands before the answer, (1, T), on the model's device.
+
+    Raises RunError for messages that the chat template refuses, and for a token that the model has no
+    embedding for.
+    """
+    how = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": False}
+    prompt = jinja.applied(tokenizer, messages, **how).to(model.device)
+    where = f"prompt {messages[-1]['content'][:60]!r}"
+    require_embeddings(model, tokenizer, prompt[0].tolist(), where)
+    return prompt
 
 
 def stops(tokenizer: PreTrainedTokenizerBase, generation_config: Any) -> list[int]:

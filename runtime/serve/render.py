@@ -37,7 +37,7 @@ def prompt(tokenizer: Any, asked: Conversation) -> str:
     try:
         return time_limit.within(lambda: _prompt(tokenizer, asked))
     except RunError as error:
-        text = f"messages: {error.args[1]}"
+        text = f"messages: {error.args[1]}"[:1000]
         raise ApiError(400, text, "messages", "template-refused") from None
 
 
@@ -46,7 +46,7 @@ def _prompt(tokenizer: Any, asked: Conversation) -> str:
     for what, param, other in _others(asked):
         try:
             left_out = _written(tokenizer, *other) == text
-        except ApiError:
+        except RunError:
             continue  # it looks at it, so it has a place
         if left_out:
             message = f"{param}: the model's chat template has no place for {what}"
@@ -59,14 +59,8 @@ def _prompt(tokenizer: Any, asked: Conversation) -> str:
 
 
 def _written(tokenizer: Any, messages: list[Message], tools: list[dict[str, Any]] | None) -> str:
-    try:
-        how = {"add_generation_prompt": True, "tokenize": False}
-        return jinja.applied(tokenizer, messages, tools=tools, **how)
-    except RunError:
-        raise
-    except Exception as error:  # a template computes with whatever a message holds
-        text = f"messages: the chat template can't render this conversation: {error}"
-        raise ApiError(400, text[:1000], "messages", "template-refused") from None
+    how = {"add_generation_prompt": True, "tokenize": False}
+    return jinja.applied(tokenizer, messages, tools=tools, **how)
 
 
 Other = tuple[str, str, tuple[list[Message], list[dict[str, Any]] | None]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..model.generate import generate
+from ..model.generate import Messages, generate, prompt_ids
 from ..process.clock import apart
 from .metrics import say
 
@@ -20,7 +20,7 @@ def answer(
 ) -> str:
     """The likeliest answer to a conversation, rendered with the tokenizer's chat template.
 
-    Raises RunError for a prompt with a token that the model has no embedding for.
+    Raises RunError as `generate` does.
     """
     likeliest = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     settings = {**likeliest, "max_new_tokens": max_new_tokens, "use_cache": True}
@@ -35,34 +35,37 @@ def start(
     max_new_tokens: int,
     system: str | None = None,
 ) -> Callable[[int], None]:
-    """What answers the prompts after a step of that number; see `write`."""
-    return partial(write, model, tokenizer, prompts, system, max_new_tokens)
+    """What answers the prompts after a step of that number; see `write`.
+
+    Raises RunError for a prompt that can't be asked, before any step is trained.
+    """
+    first = [{"role": "system", "content": system}] if system else []
+    asked = [[*first, {"role": "user", "content": prompt}] for prompt in prompts]
+    for messages in asked:
+        prompt_ids(model, tokenizer, messages)
+    return partial(write, model, tokenizer, asked, max_new_tokens)
 
 
 @apart
 def write(
     model: Any,
     tokenizer: Any,
-    prompts: Sequence[str],
-    system: str | None,
+    asked: Sequence[Messages],
     max_new_tokens: int,
     step: int,
 ) -> None:
-    """Answers each prompt, shows the answers and appends them to logs/samples.jsonl.
+    """Answers each of the conversations asked, shows the answers and appends them to logs/samples.jsonl.
 
     Every rank generates, as a model partitioned over ranks needs them all; rank 0 writes.
     """
     training = model.training
     model.eval()
-    first = [{"role": "system", "content": system}] if system else []
     with torch.no_grad():
-        answers = [
-            answer(model, tokenizer, [*first, {"role": "user", "content": prompt}], max_new_tokens)
-            for prompt in prompts
-        ]
+        answers = [answer(model, tokenizer, messages, max_new_tokens) for messages in asked]
     model.train(training)
     if torch.distributed.get_rank() != 0:
         return
+    prompts = [messages[-1]["content"] for messages in asked]
     FILE.parent.mkdir(exist_ok=True)
     with FILE.open("a", encoding="utf-8") as file:
         for prompt, text in zip(prompts, answers, strict=True):
