@@ -87,7 +87,13 @@ def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:
     `rows`: the first few, none if they are not at hand.
     """
     chosen = [name for name in fitting(columns) if not FORMATS[name].by_name]
-    return [name for name in chosen if all(TELLS.get(name, bool)(row) for row in rows)]
+    return [name for name in chosen if all(_tells(name, row) for row in rows)]
+
+
+def _tells(name: str, row: Row) -> bool:
+    """Whether a row may be in this format; one that lacks its columns tells nothing."""
+    lacks = not row.keys() >= {*FORMATS[name].columns}
+    return lacks or name not in TELLS or TELLS[name](row)
 
 
 def choose(name: str, source: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
