@@ -89,10 +89,7 @@ def _environment(run: Path, names: Path | None) -> dict[str, str]:
 
 
 def preview_run(run: Path, number: int, html: Path | None, names: Path | None = None) -> int:
-    """Shows the first samples of a run directory's data; the exit code. `html` is the page to write.
-
-    `names`: the file of what the user calls the run's files.
-    """
+    """Shows the first samples of a run's data; the exit code. `html`: the page to write; `names`: see `_names`."""
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
     environment = _environment(run, names)

@@ -173,9 +173,9 @@ def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
     for name in names:
         if left is not None and left <= 0:
             break  # no run reads this file
+        part = {"source": name, "max_samples": left}
         try:
-            part = source.model_copy(update={"source": name, "max_samples": left})
-            file, found = _look_up(part, folder)
+            file, found = _look_up(source.model_copy(update=part), folder)
         except Unusable as problem:
             problem.file = problem.file or folder / name
             raise

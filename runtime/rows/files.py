@@ -78,7 +78,7 @@ def _json_lines(data: BinaryIO, file: str) -> Iterator[tuple[str, Raw]]:
         if number == 1:
             line = without_bom(line, file)
         line = line.rstrip(b" \t\r\n")
-        begin = len(line) - len(line.lstrip(b" \t"))
+        begin = len(line) - len(line.lstrip(b" \t\r"))
         if line[begin : begin + 1] == b"[" and number == 1:
             raise RunError(
                 "bad-json",
