@@ -74,6 +74,12 @@ BROKEN = {
     "utf16.csv": ("instruction,output\n".encode("utf-16"), f":1:1: {ENCODING}"),
     "surrogate.jsonl": (LINE + b'{"instruction": "\xed\xa0\x80"}', f":2:18: {ENCODING}"),
     "half-end.jsonl": (b'{"instruction": "a", "output": "b\\udc00"}', f":1: {BAD_ROW}"),
+    "indent.jsonl": (LINE + b'  {"instruction": x}', f":2:19: {BAD_JSON}"),
+    "indent-list.jsonl": (b"  [1]", f":1:3: {BAD_JSON}"),
+    ".jsonl": (b"7\n", f":1: {BAD_ROW}"),
+    ".json.gz": (gzip.compress(b"[7]"), f":1: {BAD_ROW}"),
+    ".csv": (b"instruction,output\na,b,c\n", f":2: {TABLE_ERROR}"),
+    ".parquet": (LINE, f": {DAMAGED}"),
     "bom.jsonl": (b"\xef\xbb\xbf", f": {EMPTY}"),
     "bom-inside.jsonl": (LINE + b"\xef\xbb\xbf" + LINE, f":2:1: {BAD_JSON}"),
     "blank.jsonl": (b"\r\n \n\t\n", f": {EMPTY}"),
@@ -228,3 +234,86 @@ def test_characters_that_end_lines_elsewhere_stay_inside_of_texts():
     for name in ("rows.jsonl", "rows.json", "rows.parquet"):
         source = data.Source(file=name, format="pretrain")
         assert [text for _, text in read(source)] == texts
+
+
+def chat(**answer) -> dict:
+    answer = {"role": "assistant", "content": "b", **answer}
+    return {"messages": [{"role": "user", "content": "a"}, answer]}
+
+
+def tool(**more) -> dict:
+    return {"type": "function", "function": {"name": "f", "parameters": {}, **more}}
+
+
+HALF = "\ud83d"
+HALVES = {
+    "thoughts": chat(reasoning_content=HALF),
+    "arguments": chat(tool_calls=[{"function": {"name": "f", "arguments": {"x": [HALF]}}}]),
+    "a key": chat(tool_calls=[{"function": {"name": "f", "arguments": {HALF: 1}}}]),
+    "JSON in a text": chat(
+        tool_calls=[{"function": {"name": "f", "arguments": json.dumps({"x": HALF})}}]
+    ),
+    "a name": chat(tool_calls=[{"function": {"name": HALF, "arguments": {}}}]),
+    "a tool": {**chat(), "tools": [tool(description=HALF)]},
+    "a variable": {**chat(), "chat_template_kwargs": {"x": HALF}},
+    "an unread one": {**chat(), "note": HALF},
+}
+
+
+@pytest.mark.parametrize("place", HALVES)
+def test_half_a_character_is_refused_wherever_a_format_reads_it(place):
+    Path("rows.jsonl").write_text(json.dumps(chat()) + "\n" + json.dumps(HALVES[place]) + "\n")
+    said, source = compiled("rows.jsonl", "messages"), data.Source(file="rows.jsonl")
+    if place == "an unread one":
+        assert not said and len(list(read(source))) == 2
+        return
+    assert "rows.jsonl:2:1: error[bad-row]: half a character: \\ud83d" in said
+    with pytest.raises(RunError, match=r"^rows.jsonl:2: error\[bad-row\]: half a character"):
+        list(read(source))
+
+
+def test_a_list_is_looked_at_up_to_a_whole_character(monkeypatch):
+    """The head of a large one may end inside of a character, and is not to hide what is wrong before."""
+    from ftc.compiler.facts import data as facts
+
+    rows = json.dumps([{"text": "é好🙂" * 9}] * 90, ensure_ascii=False).encode()
+    monkeypatch.setattr(facts, "COPY_LIMIT", 1000)
+    for name in ("rows.json", "rows.json.gz"):
+        Path(name).write_bytes(gzip.compress(rows) if name.endswith(".gz") else rows)
+        for head in range(500, 510):
+            monkeypatch.setattr(facts, "HEAD", head)
+            assert compiled(name, "auto") == ""
+    Path("rows.json").write_bytes(rows[:300] + b"\xff" + rows[300:])
+    assert "rows.json:1:" in compiled("rows.json", "auto")
+    assert "error[bad-encoding]" in compiled("rows.json", "auto")
+
+
+BEHIND = {
+    "rows.jsonl": LINE * 2 + b"{\n",
+    "rows.json": b"[" + LINE + b"," + LINE + b",{]",
+    "rows.csv": b"instruction,output\na,b\nc,d\ne\n",
+    "*.jsonl": b"",
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_what_is_behind_max_samples_is_not_read(name):
+    if name == "*.jsonl":
+        Path("a.jsonl").write_bytes(LINE * 2)
+        Path("b.jsonl").write_bytes(b"7\n")
+    else:
+        Path(name).write_bytes(BEHIND[name])
+    train = {"source": name, "format": "auto", "max_samples": 2}
+    Path("spec.toml").write_text(toml(merged(BASE, {"data": {"train": [train]}})))
+    compile_file(Path("spec.toml"), Path("out"))
+    Path("spec.toml").write_text(
+        toml(merged(BASE, {"data": {"train": [{**train, "max_samples": 3}]}}))
+    )
+    with pytest.raises(CompileError):
+        compile_file(Path("spec.toml"), Path("out"))
+
+
+def test_a_row_without_the_columns_of_the_first_tells_no_format():
+    for first in ({"text": "one"}, {"text": "### Human: a### Assistant: b"}):
+        Path("t.jsonl").write_text(json.dumps(first) + '\n{"txt": "two"}\n')
+        assert "t.jsonl:2:1: error[bad-row]" in compiled("t.jsonl", "auto")

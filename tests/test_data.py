@@ -233,6 +233,29 @@ def test_check_data_counts_what_the_run_will_read(check):
     assert broken.returncode == 2 and json.loads(broken.stdout)[0]["code"] == "bad-row"
 
 
+def test_check_data_names_any_number_of_files(check):
+    """An environment variable has room for 128 KiB."""
+    row = Path("rows.jsonl").read_text().splitlines(keepends=True)[0]
+    for number in range(400):
+        Path(f"{'x' * 200}{number:04}.jsonl").write_text(row)
+    Path(f"{'x' * 200}0399.jsonl").write_text(row.replace("assistant", "Assistant"))
+    Path("s.toml").write_text(HELD.replace('"rows.jsonl"', '"x*.jsonl"'))
+    said = check(
+        "s.toml", "--set", "model.max_seq_length=8", "--set", "data.train[0].max_samples=399"
+    )
+    assert said.returncode == 2 and "Traceback" not in said.stderr, said.stderr
+    assert "error[no-samples]" in said.stderr and "data/x" not in said.stderr
+    assert f" {'x' * 200}0001.jsonl:1" in said.stderr, "as the user knows it"
+
+
+@pytest.mark.parametrize("address", ["https://[::1", "http://a:b", "//", "x"])
+def test_an_address_that_is_none_is_away(address, monkeypatch):
+    from ftc.compiler.cli.reach import hub_is_away
+
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert hub_is_away()
+
+
 @pytest.mark.slow
 def test_check_data_without_a_network_is_one_error(check):
     hub = ("s.toml", "--set", "model.base=qwen2.5-0.5b-instruct")

@@ -63,6 +63,16 @@ def test_what_is_exported_is_read_as_the_same(case):
     assert FORMATS[kind](row) == content
 
 
+def test_variables_of_the_template_are_exported():
+    further = {"chat_template_kwargs": {"enable_thinking": False}}
+    turns = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    pair = {"prompt": "Q", "chosen": "A", "rejected": "B"}
+    for name, row in (("messages", {"messages": turns}), ("preference", pair)):
+        content = FORMATS[name](row | further)
+        assert FORMATS[name](json.loads(json.dumps(standard(content)))) == content
+        assert standard(content)["chat_template_kwargs"] == further["chat_template_kwargs"]
+
+
 def test_sources_become_one_file_of_messages():
     Path("a.json").write_text('[{"instruction": "Q", "input": "", "output": "A"}]')
     turns = (

@@ -56,7 +56,6 @@ SHARED = {
     "ftc.runtime.formats": "what a row says: functions, and the faults of a row in words",
     "ftc.runtime.formats.conversations": "the same",
     "ftc.runtime.rows.files": "rows of text files",
-    "ftc.runtime.rows.json_text": "the same",
     "ftc.runtime.process.digests": "digests of a model folder, which a launch compares with the lock's",
     "ftc.runtime.process.lock": "the shape of ftc.lock, and the digest of the runtime",
 }

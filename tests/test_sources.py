@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -199,6 +200,9 @@ def test_a_function_may_return_what_formats_return(tmp_path):
     wanted = Conversation([ASK, ANSWER], tools)
     assert f({"as": f"{{'messages': {[ASK, ANSWER]}, 'tools': '[{{\"name\": \"g\"}}]'}}"}) == wanted
     assert f({"as": f"r.Conversation({[ASK, ANSWER]}, {tools})"}) == wanted
+    more = {"chat_template_kwargs": {"enable_thinking": False}, "unread": ("a greeting",)}
+    wanted = replace(wanted, **more)
+    assert f({"as": f"r.Conversation({[ASK, ANSWER]}, {tools}, **{more})"}) == wanted
     assert f({"as": "{'conversation': [{'input': 'Q', 'output': 'A'}]}"}).messages == [ASK, ANSWER]
     assert f({"as": "r.Tokens([1], [True])"}).ids == [1]
     with pytest.raises(Dropped, match="left out by `f`"):

@@ -31,7 +31,7 @@ def check_data(document: Document, spec: Path, to_stderr: bool = False) -> tuple
         write(compiled.files, run)
         command = [sys.executable, "-m", "ftc.runtime.tools.check_data"]
         piped = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-        environment = {**_environment(run, _originals(compiled)), **piped}
+        environment = {**_environment(run, _names(compiled, folder)), **piped}
         warnings = 0
         with subprocess.Popen(
             command, cwd=run, stdout=subprocess.PIPE, env=environment, encoding="utf-8"
@@ -48,7 +48,14 @@ def preview_spec(document: Document, spec: Path, number: int, html: Path | None)
         run = Path(folder, "run")
         compiled = compile_for(document, spec, run)
         write(compiled.files, run)
-        return preview_run(run, number, html, _originals(compiled))
+        return preview_run(run, number, html, _names(compiled, folder))
+
+
+def _names(compiled: Compiled, folder: str) -> Path:
+    """The file of `_originals`, in the folder of the run: the environment has no room for thousands of names."""
+    file = Path(folder, "names.json")
+    file.write_text(json.dumps(_originals(compiled)), "utf-8")
+    return file
 
 
 def _originals(compiled: Compiled) -> dict[str, str]:
@@ -69,7 +76,7 @@ def _originals(compiled: Compiled) -> dict[str, str]:
     return names
 
 
-def _environment(run: Path, names: dict[str, str]) -> dict[str, str]:
+def _environment(run: Path, names: Path | None) -> dict[str, str]:
     """That of a tool of the runtime, whose errors are to name the user's own files.
 
     Where the Hub is away, it takes what is in the cache, or says at once that nothing is there.
@@ -77,14 +84,13 @@ def _environment(run: Path, names: dict[str, str]) -> dict[str, str]:
     plan = (read_lock(run) or {}).get("plan", {})
     of_hub = any(key.rpartition(".")[2] in ("hub_id", "hub") for key in plan)
     offline = {"HF_HUB_OFFLINE": "1"} if of_hub and hub_is_away() else {}
-    return {**os.environ, "FTC_NAMES": json.dumps(names), **offline}
+    own = {"FTC_NAMES": str(names.absolute())} if names else {}
+    return {**os.environ, **own, **offline}
 
 
-def preview_run(
-    run: Path, number: int, html: Path | None, names: dict[str, str] | None = None
-) -> int:
-    """Shows the first samples of a run directory's data; the exit code. `html` is the page to write."""
+def preview_run(run: Path, number: int, html: Path | None, names: Path | None = None) -> int:
+    """Shows the first samples of a run's data; the exit code. `html`: the page to write; `names`: see `_names`."""
     command = [sys.executable, "-m", "ftc.runtime.tools.preview", str(run), "-n", str(number)]
     page = ["--html", str(html)] if html else []
-    environment = _environment(run, names or {})
+    environment = _environment(run, names)
     return subprocess.run([*command, *page], env=environment, check=False).returncode

@@ -14,12 +14,12 @@ PORTS = {"http": 80, "https": 443}
 
 def hub_is_away() -> bool:
     """Whether no connection to the Hub, or to the proxy before it, can be opened. Sends nothing."""
-    address = urlsplit(os.environ.get("HF_ENDPOINT") or HUB)
     proxies = getproxies()
-    proxy = proxies.get(address.scheme) or proxies.get("all")
-    if proxy and not proxy_bypass(address.hostname or ""):
-        address = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     try:
+        address = urlsplit(os.environ.get("HF_ENDPOINT") or HUB)
+        proxy = proxies.get(address.scheme) or proxies.get("all")
+        if proxy and not proxy_bypass(address.hostname or ""):
+            address = urlsplit(proxy if "//" in proxy else f"//{proxy}")
         place = (address.hostname or "", address.port or PORTS.get(address.scheme, 1080))
         with socket.create_connection(place, SECONDS):
             return False

@@ -7,15 +7,15 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...runtime.errors import RunError
 from ...runtime.formats import FORMATS as FUNCTIONS
-from ...runtime.formats import convert, parse, texts
-from ...runtime.rows.files import damaged, empty, read, unpacked
-from ...runtime.rows.json_text import check_characters
+from ...runtime.formats import convert, parse
+from ...runtime.rows.files import Raw, damaged, empty, kind, read, unpacked
 from ..catalog.hubs import LINES, is_file, is_hub_id, modelscope_id
 from ..diagnostics.diagnostic import Diagnostic, KeyPath
 from ..document.at import at
@@ -144,7 +144,7 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
     code = custom(source.format, folder)
     about: int | None = None
     lengths: Sequence[int] = ()
-    if file.suffix == ".parquet":
+    if name.endswith(".parquet"):
         try:
             columns, rows = footer(file)
         except ValueError as error:
@@ -153,7 +153,7 @@ def _look_up(source: Source, folder: Path) -> tuple[DataFile | None, RowFormat]:
         _columns_fit(found, columns, [], source)
         if not rows:
             raise _empty(file, found.name)
-    elif file.suffix in (".arrow", ".zst"):  # not looked into: that needs more than Python has
+    elif name.endswith((".arrow", ".zst")):  # not looked into: that needs more than Python has
         own = source.format if code else formats.of_unread(source.format, name, KIND_UNREAD)
         rows, found = None, RowFormat(own, code=code)
     else:
@@ -169,9 +169,13 @@ def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
         raise Unusable("missing-file", f"no file fits {source.source}", hint)
     files: list[DataFile] = []
     first: RowFormat | None = None
+    left = source.max_samples
     for name in names:
+        if left is not None and left <= 0:
+            break  # no run reads this file
+        part = {"source": name, "max_samples": left}
         try:
-            file, found = _look_up(source.model_copy(update={"source": name}), folder)
+            file, found = _look_up(source.model_copy(update=part), folder)
         except Unusable as problem:
             problem.file = problem.file or folder / name
             raise
@@ -182,6 +186,7 @@ def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
             hint = "name files of one format in each [[data.train]]"
             raise Unusable("no-format", message, hint, "or name the format of all of them")
         files.append(file)
+        left = None if left is None else left - (file.rows or 0)
     assert first is not None
     counts = [file.rows for file in files]
     digest = joined_sha256((file.path.name, file.sha256) for file in files)
@@ -229,8 +234,9 @@ def _in_text(
     A small file is read whole, as the run will read it; of a larger one the head. Raises Unusable, RunError.
     """
     head, whole = (content, True) if content and file.suffix != ".gz" else _head(file)
-    sure = whole or (_kind(file) in LINES and head.endswith(b"\n"))
-    rows = _rows(file, head, sure)
+    sure = whole or (kind(file.name) in LINES and head.endswith(b"\n"))
+    lines = read(str(file), head)
+    rows = _rows(islice(lines, source.max_samples), sure)  # what is behind them, no run reads
     first = list(islice(rows, FIRST))
     if not first and sure:
         raise _empty(file, source.format)
@@ -243,14 +249,17 @@ def _in_text(
     sampler = Sampler(_read_by(found))
     for place, row in chain(first, rows):
         if not found.code:
-            for text in texts(convert(FUNCTIONS[found.name], found.name, place, row)):
-                check_characters(text, place)
+            convert(FUNCTIONS[found.name], found.name, place, row)
         sampler.add(row)
+    count = sampler.seen
+    with suppress(RunError):
+        for _ in lines:
+            count += 1
     if whole:
-        return sampler.seen, found, None, sampler.found
+        return count, found, None, sampler.found
     if file.suffix == ".gz":  # how large it is unpacked, its size does not tell
         return None, found, None, ()
-    return None, found, round(sampler.seen * file.stat().st_size / len(head)), sampler.found
+    return None, found, round(count * file.stat().st_size / len(head)), sampler.found
 
 
 def _head(file: Path) -> tuple[bytes, bool]:
@@ -262,19 +271,25 @@ def _head(file: Path) -> tuple[bytes, bool]:
         raise damaged(str(file), error) from None
     if len(content) <= COPY_LIMIT:
         return content, True
-    if _kind(file) == ".json":
-        return content[:HEAD], False
+    if kind(file.name) == ".json":
+        return _whole_characters(content[: HEAD + 1]), False
     end = max(content.find(b"\n", HEAD), content[:HEAD].rfind(b"\n"))
-    return content[: end + 1] or content, False
+    return content[: end + 1] or _whole_characters(content), False
 
 
-def _rows(file: Path, content: bytes, sure: bool) -> Iterator[Row]:
+def _whole_characters(text: bytes) -> bytes:
+    """The text up to where its last character of UTF-8 begins, which may be cut."""
+    last = range(len(text) - 1, len(text) - 5, -1)
+    return text[: next((n for n in last if text[n] & 0xC0 != 0x80), len(text))]
+
+
+def _rows(lines: Iterator[tuple[str, Raw]], sure: bool) -> Iterator[Row]:
     """The rows in a text; unless `sure`, it ends where a row can't be read, as that may be cut."""
     try:
-        for place, raw in read(str(file), content):
+        for place, raw in lines:
             yield place, parse(raw, place)
-    except RunError:
-        if sure:
+    except RunError as error:
+        if sure or error.args[0] == "bad-encoding":  # no head ends inside of a character
             raise
 
 
@@ -285,11 +300,6 @@ def _read_by(found: RowFormat) -> tuple[str, ...]:
         return ()
     more = [column for column in known.optional if column != "text"]  # alpaca's says it all again
     return (*known.columns, *more)
-
-
-def _kind(file: Path) -> str:
-    """The suffix of a text file, without that of its compression."""
-    return Path(file.name.removesuffix(".gz")).suffix
 
 
 def _empty(file: Path, name: str) -> RunError:

@@ -84,10 +84,12 @@ def _is_msagent(conversations: Any) -> bool:
 def told(columns: Collection[str], rows: Sequence[Row]) -> list[str]:
     """The formats that rows with these columns may be in: one, if it can be told.
 
-    `rows`: the first few, none if they are not at hand.
+    `rows`: the first few, none if they are not at hand; one that lacks a format's columns tells nothing of it.
     """
     chosen = [name for name in fitting(columns) if not FORMATS[name].by_name]
-    return [name for name in chosen if all(TELLS.get(name, bool)(row) for row in rows)]
+    needs = {name: {*FORMATS[name].columns} for name in chosen}
+    tells = {name: TELLS.get(name, bool) for name in chosen}
+    return [n for n in chosen if all(tells[n](row) for row in rows if row.keys() >= needs[n])]
 
 
 def choose(name: str, source: str, columns: Sequence[str], rows: Sequence[Row]) -> str:

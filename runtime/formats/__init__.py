@@ -9,14 +9,15 @@ train on flags that Arrow filled with None. Here a newline stands between, and N
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..errors import RunError
-from ..rows import Content, Conversation, Dropped, Row
+from ..rows import Content, Conversation, Dropped, Preference, Row
 from ..rows.files import Raw
-from ..rows.json_text import parse_line, strange_json
+from ..rows.json_text import check_characters, parse_line, strange_json
 from .custom import custom
 
 Format = Callable[[Row], Content]
@@ -50,7 +51,11 @@ def parse(raw: Raw, place: str) -> Row:
 def convert(format: Format, name: str, place: str, raw: Raw) -> Content | Dropped:
     """What the format called `name` makes of a row. Raises RunError, naming the place, if it can't."""
     try:
-        return format(parse(raw, place))
+        content = format(parse(raw, place))
+        if not isinstance(raw, bytes) or b"\\u" in raw:  # how else would half a character get in?
+            for text in texts(content):
+                check_characters(text, place)
+        return content
     except Dropped as dropped:
         return dropped
     except RecursionError as error:
@@ -61,11 +66,18 @@ def convert(format: Format, name: str, place: str, raw: Raw) -> Content | Droppe
         ) from None
 
 
-def texts(content: Content | Dropped) -> list[str]:
-    """What is said in a row that is text, or a conversation."""
-    if isinstance(content, Conversation):
-        return [message["content"] for message in content.messages]
-    return [content] if isinstance(content, str) else []
+def texts(content: Any) -> Iterator[str]:
+    """Each text in a row's content, and in what it holds: messages, thoughts, calls, tools and their keys."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from (*texts(key), *texts(value))
+    elif isinstance(content, list):
+        for item in content:
+            yield from texts(item)
+    elif isinstance(content, Conversation | Preference):
+        yield from texts(vars(content))
 
 
 def _example(name: str) -> list[str]:

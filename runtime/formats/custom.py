@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -79,7 +80,8 @@ def _content(value: Any, function: str) -> Content:
         return _tokens(value, function)
     try:
         if isinstance(value, Conversation):
-            return messages({"messages": value.messages, "tools": value.tools})
+            found = messages(vars(value))
+            return replace(found, unread=tuple(dict.fromkeys(value.unread + found.unread)))
         if isinstance(value, list):
             return messages({"messages": value})
         if isinstance(value, dict) and "messages" in value:

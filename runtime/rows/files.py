@@ -27,15 +27,21 @@ def read(file: str, content: bytes | None = None) -> Iterator[tuple[str, Raw]]:
 
     `content`: what a text file holds, or the head of it, where that was read already.
     """
-    kind = Path(file.removesuffix(".gz").removesuffix(".zst")).suffix
-    if kind in COLUMNS:
-        yield from COLUMNS[kind](file)
+    suffix = kind(file)
+    if suffix in COLUMNS:
+        yield from COLUMNS[suffix](file)
         return
     try:
         with unpacked(file) if content is None else io.BytesIO(content) as data:
-            yield from TEXTS[kind](data, file)
+            yield from TEXTS[suffix](data, file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise damaged(file, error) from None
+
+
+def kind(file: str) -> str:
+    """The suffix that tells how a file is read, without that of its compression; also of one called `.jsonl`."""
+    name = file.removesuffix(".gz").removesuffix(".zst")
+    return next((suffix for suffix in (*TEXTS, *COLUMNS) if name.endswith(suffix)), "")
 
 
 def unpacked(file: str) -> BinaryIO:
@@ -71,13 +77,14 @@ def _json_lines(data: BinaryIO, file: str) -> Iterator[tuple[str, Raw]]:
     for number, line in enumerate(data, 1):
         if number == 1:
             line = without_bom(line, file)
-        line = line.strip(b" \t\r\n")
-        if line[:1] == b"[" and number == 1:
+        line = line.rstrip(b" \t\r\n")
+        begin = len(line) - len(line.lstrip(b" \t\r"))
+        if line[begin : begin + 1] == b"[" and number == 1:
             raise RunError(
                 "bad-json",
                 "this begins a list, and a .jsonl file has one row on each line",
                 "name the file .json, if it is one list of rows",
-                where=f"{file}:1:1",
+                where=f"{file}:1:{begin + 1}",
             )
         if line:
             yield f"{file}:{number}", line
@@ -196,10 +203,10 @@ def empty(file: str, *hints: str) -> RunError:
 def damaged(file: str, error: Exception) -> RunError:
     """A file that is not what its name says."""
     said = str(error).splitlines()[0][:200] if str(error) else "it ends early"
-    kind = Path(file).suffix
+    suffix = f".{file.rpartition('.')[2]}"
     return RunError(
         "damaged-file",
-        f"not a {kind} file, or a damaged one: {said}",
+        f"not a {suffix} file, or a damaged one: {said}",
         "copy it again from where it came",
         where=file,
     )

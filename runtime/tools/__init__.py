@@ -4,13 +4,15 @@ import json
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import RunError
 
 
 def with_own_names(work: Callable[[], None]) -> None:
-    """Calls it; an error names the user's own files, not their copies. $FTC_NAMES: copy -> file, as JSON."""
-    names = json.loads(os.environ.get("FTC_NAMES", "{}"))
+    """Calls it; an error names the user's own files, not their copies. $FTC_NAMES: a file of JSON, copy -> file."""
+    file = os.environ.get("FTC_NAMES")
+    names = json.loads(Path(file).read_text("utf-8")) if file else {}
     try:
         work()
     except RunError as error:

@@ -86,10 +86,10 @@ def standard(content: Content, place: str = "") -> Row:
     if isinstance(content, str):
         return {"text": content}
     if isinstance(content, Conversation):
-        return {"messages": content.messages} | _tools(content)
+        return {"messages": content.messages} | _more(content)
     if isinstance(content, Preference):
         sides = {"chosen": content.chosen.messages, "rejected": content.rejected.messages}
-        return sides | _tools(content.chosen)
+        return sides | _more(content.chosen)
     if any(
         token == 0 and not learnt for token, learnt in zip(content.ids, content.loss, strict=True)
     ):
@@ -99,8 +99,9 @@ def standard(content: Content, place: str = "") -> Row:
     return {"tokens": [token if learnt else -token for token, learnt in pairs]}
 
 
-def _tools(conversation: Conversation) -> Row:
-    return {"tools": conversation.tools} if conversation.tools else {}
+def _more(conversation: Conversation) -> Row:
+    further = {key: getattr(conversation, key) for key in ("tools", "chat_template_kwargs")}
+    return {key: value for key, value in further.items() if value}
 
 
 if __name__ == "__main__":
