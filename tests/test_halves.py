@@ -17,7 +17,7 @@ HEAVY = ("torch", "transformers", "datasets", "deepspeed", "peft", "numpy", "ric
 
 # Lines of each half. A number falls with what is removed, and grows for a new capability alone, whose commit
 # says so.
-BUDGET = {"compiler": 16_500, "runtime": 13_650}
+BUDGET = {"compiler": 16_550, "runtime": 13_650}
 
 # The floors of each half, the lowest first: a room imports from itself and from the floors below.
 FLOORS = {

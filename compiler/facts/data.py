@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ from ..rows.parquet import footer
 from ..rows.patterns import expand, is_pattern, joined_sha256
 from ..rows.unusable import Unusable
 from ..spec.data import Source
+from ..spec.keys import Refused
 
 COPY_LIMIT = 10_000_000  # bytes; larger files are referred to, not copied into the run
 HEAD = 1_000_000  # bytes of a larger file that are looked at
@@ -169,7 +171,7 @@ def _all(source: Source, folder: Path) -> tuple[DataFile, RowFormat]:
         raise Unusable("missing-file", f"no file fits {source.source}", hint)
     files: list[DataFile] = []
     first: RowFormat | None = None
-    left = source.max_samples
+    left = _limit(source)
     for name in names:
         if left is not None and left <= 0:
             break  # no run reads this file
@@ -225,6 +227,13 @@ def _wanted(found: RowFormat) -> Sequence[str]:
     return () if found.code else FORMATS[found.name].columns
 
 
+def _limit(source: Source) -> int | None:
+    """How many rows are taken at most; None for all, and where the spec's number is refused."""
+    with suppress(Refused):
+        return None if source.max_samples is None else min(source.max_samples, sys.maxsize)
+    return None
+
+
 def _in_text(
     file: Path, content: bytes | None, source: Source, code: FormatFile | None
 ) -> tuple[int | None, RowFormat, int | None, Sequence[int]]:
@@ -236,7 +245,7 @@ def _in_text(
     head, whole = (content, True) if content and file.suffix != ".gz" else _head(file)
     sure = whole or (kind(file.name) in LINES and head.endswith(b"\n"))
     lines = read(str(file), head)
-    rows = _rows(islice(lines, source.max_samples), sure)  # what is behind them, no run reads
+    rows = _rows(islice(lines, _limit(source)), sure)  # what is behind them, no run reads
     first = list(islice(rows, FIRST))
     if not first and sure:
         raise _empty(file, source.format)

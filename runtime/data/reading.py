@@ -4,6 +4,7 @@ Nothing is held but the row at hand, so a file may be larger than memory.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -48,7 +49,8 @@ class Source:
 def raw_rows(source: Source) -> Iterator[tuple[str, files.Raw]]:
     """Yields (place, row) for each row, not yet parsed where that can be put off to `formats.convert`."""
     of_files = (row for path in source.paths for row in files.read(path))
-    return islice(of_files if source.paths else _hub_rows(source), source.max_samples)
+    limit = None if source.max_samples is None else min(source.max_samples, sys.maxsize)
+    return islice(of_files if source.paths else _hub_rows(source), limit)
 
 
 def hub_data(source: Source):
